@@ -1,0 +1,125 @@
+//! The executable: what a compiled program is, as plain data. `wire` knows its bytes, `check` accepts or refuses it,
+//! `session` runs it.
+//!
+//! A [`Plan`] is its own certificate. Each step names the *values* it reads and writes; each value has a place. Two
+//! values may have the same place at different times. The checker replays the steps on an abstract memory that maps
+//! bytes to the value they hold; a step that would read a value that is not there, whole, is refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Kernel;
+use crate::types::{DType, InputMode, Layout};
+
+/// Which memory a place is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Space {
+    /// The one block the session allocates.
+    Arena,
+    /// The weights of the file; never written.
+    Weights,
+    /// The bytes of a graph input, by position.
+    Input(u32),
+}
+
+/// Bytes with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub space: Space,
+    /// Byte offset in the space; a multiple of [`ALIGNMENT`] in arena and weights.
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// Alignment of every buffer, in bytes.
+pub const ALIGNMENT: u64 = 64;
+
+/// A value and the bytes that hold it while it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedValue {
+    /// As the compiler printed it (`%12`).
+    pub name: String,
+    pub dtype: DType,
+    pub place: Place,
+}
+
+/// An operand of a step: a view of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Index into [`Plan::values`].
+    pub value: u32,
+    pub dtype: DType,
+    /// In elements of `dtype`, from the start of the value's place.
+    pub layout: Layout,
+}
+
+/// A result of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    pub access: Access,
+    /// `None`: the written region of the value becomes defined. A value may be written in several disjoint regions by
+    /// several steps (a concatenation), and may be read once they cover it.
+    /// `Some(v)`: the value is `v` with the written region replaced; both have the same place, and `v` is gone.
+    pub base: Option<u32>,
+}
+
+/// One kernel call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub kernel: Kernel,
+    pub reads: Vec<Access>,
+    pub writes: Vec<Write>,
+    /// Scratch bytes in the arena, for all threads together.
+    pub workspace: Option<Place>,
+    /// Source location and ops, for reports and profiles.
+    pub label: String,
+}
+
+/// A graph input as the caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputPort {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub mode: InputMode,
+}
+
+/// A graph output: a dense view of a value after the last step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputPort {
+    pub name: String,
+    pub access: Access,
+}
+
+/// Order, places and certificate for one binding of the symbols.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub inputs: Vec<InputPort>,
+    pub outputs: Vec<OutputPort>,
+    /// The value that holds each input before the first step, in the order of `inputs`.
+    pub input_values: Vec<u32>,
+    /// For each `InOut` input, `(input, value)`: the value its bytes hold after the last step.
+    pub finals: Vec<(u32, u32)>,
+    /// Values that are weights: `(value, nothing else to say)`; their place is in `Space::Weights`.
+    pub weight_values: Vec<u32>,
+    pub values: Vec<PlannedValue>,
+    pub steps: Vec<Step>,
+    pub arena_bytes: u64,
+    /// The largest thread count the workspaces allow for.
+    pub threads: u32,
+    /// Pairs of inputs this plan assumes not to share bytes: `(written, other)`.
+    pub assumed_distinct: Vec<(u32, u32)>,
+}
+
+/// A compiled program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executable {
+    pub name: String,
+    /// One plan for each binding of the symbols, the first the default.
+    pub plans: Vec<Plan>,
+    /// The mutating program as written, for callers whose inputs share bytes against the plans' assumptions.
+    pub fallback: Option<Box<Plan>>,
+    /// Length of the weights section, in bytes.
+    pub weights_bytes: u64,
+    /// The optimisation report as JSON, kept for `situ report`.
+    pub report: String,
+}

@@ -1,0 +1,6 @@
+//! Loads, checks and runs what situ has compiled.
+
+pub mod types;
+pub mod point;
+pub mod kernel;
+pub mod executable;

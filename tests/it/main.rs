@@ -1,0 +1,1 @@
+//! The one test binary: every module is a family of tests over the whole house.
