@@ -2,5 +2,6 @@
 
 pub mod types;
 pub mod point;
+pub mod scalar;
 pub mod kernel;
 pub mod executable;
