@@ -3,4 +3,5 @@
 pub mod types;
 pub mod point;
 pub mod kernel;
+pub mod simd;
 pub mod executable;
