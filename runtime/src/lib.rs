@@ -2,6 +2,7 @@
 
 pub mod types;
 pub mod point;
+pub mod scalar;
 pub mod kernel;
 pub mod simd;
 pub mod executable;

@@ -104,8 +104,9 @@ pub enum CumulativeFn {
 pub enum ResizeFn {
     /// Rounding of the source coordinate, see [`NearestFn`].
     Nearest(NearestFn),
-    Linear,
-    /// `cubic_coeff_a` as the bits of an `f64`; whether taps outside are excluded.
+    /// `exclude_outside`: taps outside weigh nothing and the others are scaled to sum to one.
+    Linear { exclude_outside: bool },
+    /// `cubic_coeff_a` as the bits of an `f64`; `exclude_outside` as for `Linear`.
     Cubic { a: u64, exclude_outside: bool },
 }
 
@@ -117,12 +118,16 @@ pub enum NearestFn {
     Ceil,
 }
 
-/// One axis of a resize: `source = scale * output + shift`, both bits of an `f64`.
+/// One axis of a resize: `source = (output + offset) * numerator / denominator + shift`, evaluated from left to right in
+/// `f64`. A quotient and not a factor, because a source coordinate that is an integer must come out as one. All fields
+/// are bits of an `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ResizeAxis {
-    pub scale: u64,
+    pub offset: u64,
+    pub numerator: u64,
+    pub denominator: u64,
     pub shift: u64,
-    /// Source length used for antialiasing filters: 1 or the reciprocal scale when shrinking (bits of an `f64`).
+    /// How far the filter is stretched: 1, or, to antialias while shrinking, the reciprocal of ONNX's `scale`.
     pub support: u64,
 }
 
