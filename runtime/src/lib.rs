@@ -5,3 +5,4 @@ pub mod point;
 pub mod scalar;
 pub mod kernel;
 pub mod executable;
+pub mod map;
