@@ -6,3 +6,4 @@ pub mod scalar;
 pub mod kernel;
 pub mod simd;
 pub mod executable;
+pub mod map;
