@@ -4,4 +4,6 @@ pub mod types;
 pub mod point;
 pub mod scalar;
 pub mod kernel;
+pub mod simd;
 pub mod executable;
+pub mod map;
