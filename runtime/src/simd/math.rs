@@ -12,7 +12,7 @@ use super::{IntLanes, Lanes, MAX_WIDTH, MaskLanes};
 /// `2^n` for `-126 <= n <= 127`.
 #[inline(always)]
 fn power_of_two<L: Lanes>(n: L::Int) -> L {
-    (n + L::Int::splat(127)).shl::<23>().from_bits()
+    (n + L::Int::splat(127)).shl::<23>().bitcast()
 }
 
 /// `x` below `low` becomes `low`, above `high` becomes `high`; NaN stays NaN.
@@ -24,7 +24,26 @@ fn clamp<L: Lanes>(x: L, low: f32, high: f32) -> L {
 /// The sign of `sign` on the magnitude of `magnitude`, which is not negative.
 #[inline(always)]
 fn with_sign<L: Lanes>(magnitude: L, sign: L) -> L {
-    (magnitude.to_bits() | (sign.to_bits() & L::Int::splat(i32::MIN))).from_bits()
+    (magnitude.to_bits() | (sign.to_bits() & L::Int::splat(i32::MIN))).bitcast()
+}
+
+/// The number cut to twelve binary digits.
+#[inline(always)]
+fn upper_half<L: Lanes>(x: L) -> L {
+    (x.to_bits() & L::Int::splat(!0xfff)).bitcast()
+}
+
+/// A product in two parts: the rounded product, and what rounding took away.
+#[inline(always)]
+fn product<L: Lanes>(a: L, b: L) -> (L, L) {
+    let high = a * b;
+    if L::FUSED {
+        return (high, a.mul_add(b, -high));
+    }
+    // Halves of twelve digits have exact products (T. J. Dekker, 1971).
+    let (a_high, b_high) = (upper_half(a), upper_half(b));
+    let (a_low, b_low) = (a - a_high, b - b_high);
+    (high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low)
 }
 
 /// The polynomial with these coefficients, the highest power first.
@@ -40,10 +59,8 @@ fn polynomial<L: Lanes, const N: usize>(x: L, coefficients: [f32; N]) -> L {
 /// `exp(r)` for `|r| <= ln(2) / 2`, after Cephes.
 #[inline(always)]
 fn exp_reduced<L: Lanes>(r: L) -> L {
-    let p = polynomial(
-        r,
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
-    );
+    let p =
+        polynomial(r, [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1]);
     p.mul_add(r * r, r) + L::splat(1.0)
 }
 
@@ -56,15 +73,22 @@ fn exp_reduce<L: Lanes>(x: L) -> (L, L) {
     (n, r)
 }
 
+/// e to the power of `x`, as a product of two factors: their product may be subnormal, zero or infinite, where the
+/// first keeps all its digits.
+#[inline(always)]
+fn exp_factors<L: Lanes>(x: L) -> (L, L) {
+    // Beyond these the result is infinite, or rounds to zero even after multiplication with |x|.
+    let (n, r) = exp_reduce(clamp(x, -110.0, 89.0));
+    let n = n.to_int();
+    let half = n.shr::<1>();
+    (exp_reduced(r) * power_of_two(half), power_of_two(n - half))
+}
+
 /// e to the power of `x`.
 #[inline(always)]
 pub fn exp<L: Lanes>(x: L) -> L {
-    // Beyond these the result is infinite, or rounds to zero.
-    let (n, r) = exp_reduce(clamp(x, -104.0, 89.0));
-    // Two factors, because 2^n itself may be no normal number.
-    let n = n.to_int();
-    let half = n.shr::<1>();
-    exp_reduced(r) * power_of_two(half) * power_of_two(n - half)
+    let (first, second) = exp_factors(x);
+    first * second
 }
 
 /// e to the power of `x` for `x <= 0`, where a result below the least normal number may come out as anything between
@@ -83,7 +107,7 @@ pub fn exp_of_negative<L: Lanes>(x: L) -> L {
 fn log_normal<L: Lanes>(x: L, shift: L) -> L {
     let bits = x.to_bits();
     // The significand in [1/2, 1), and the exponent that belongs to it.
-    let m = ((bits & L::Int::splat(0x007f_ffff)) | L::Int::splat(0x3f00_0000)).from_bits();
+    let m = ((bits & L::Int::splat(0x007f_ffff)) | L::Int::splat(0x3f00_0000)).bitcast();
     let e = (bits.shr_logical::<23>() - L::Int::splat(126)).to_float() + shift;
     let small = m.lt(L::splat(std::f32::consts::FRAC_1_SQRT_2));
     let e = L::select(small, e - L::splat(1.0), e);
@@ -158,7 +182,7 @@ fn sin_quarters<L: Lanes>(x: L, quarters: i32) -> L {
     let cosine = cosine.mul_add(z * z, z.mul_add(L::splat(-0.5), L::splat(1.0)));
     let odd = (n & L::Int::splat(1)).eq(L::Int::splat(1));
     let value = L::select(odd, cosine, sine);
-    (value.to_bits() ^ (n & L::Int::splat(2)).shl::<30>()).from_bits()
+    (value.to_bits() ^ (n & L::Int::splat(2)).shl::<30>()).bitcast()
 }
 
 /// Applies `scalar` to every lane where `mask` holds.
@@ -197,15 +221,7 @@ pub fn tanh<L: Lanes>(x: L) -> L {
     let z = c * c;
     let p = polynomial(
         z,
-        [
-            -2.760_768_5e-16,
-            2.000_187_9e-13,
-            -8.604_672e-11,
-            5.122_297e-8,
-            1.485_722_4e-5,
-            6.372_619e-4,
-            4.893_525e-3,
-        ],
+        [-2.760_768_5e-16, 2.000_187_9e-13, -8.604_672e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619e-4, 4.893_525e-3],
     );
     let q = polynomial(z, [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3]);
     let y = clamp(c * p / q, -1.0, 1.0);
@@ -231,28 +247,41 @@ pub fn erf<L: Lanes>(x: L) -> L {
 /// `1 / (1 + exp(-x))`, from the exponential that does not overflow.
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(x: L) -> L {
-    sigmoid_of(x, exp(-x.abs()))
+    let one = L::splat(1.0);
+    let e = exp(-x.abs());
+    L::select(x.lt(L::splat(0.0)), e, one) / (one + e)
 }
 
-/// The sigmoid of `x`, given `e = exp(-|x|)`.
+/// `x` times the sigmoid of `s u` with `s` the sign of `x`, given `exp(-u)` as two factors. The factor that may make
+/// the result subnormal comes last.
 #[inline(always)]
-fn sigmoid_of<L: Lanes>(x: L, e: L) -> L {
+fn times_sigmoid<L: Lanes>(x: L, (first, second): (L, L)) -> L {
     let one = L::splat(1.0);
-    L::select(x.lt(L::splat(0.0)), e, one) / (one + e)
+    let negative = x.lt(L::splat(0.0));
+    let sigmoid = L::select(negative, first, one) / (one + first * second);
+    x * sigmoid * L::select(negative, second, one)
 }
 
 /// `x` times its sigmoid.
 #[inline(always)]
 pub fn silu<L: Lanes>(x: L) -> L {
-    x * sigmoid(x)
+    times_sigmoid(x, vanishing_exp_factors(x.abs()))
 }
 
-/// `exp(-(high + low))` for `high >= 0` and a correction `low` small against it.
+/// `exp(-a)` for `a >= 0` as two factors, the first zero where the result has vanished: minus infinity times nothing is
+/// NaN, as the formulas say.
 #[inline(always)]
-fn exp_of_sum<L: Lanes>(high: L, low: L) -> L {
-    let y = exp(-high);
-    // The correction is meaningless once the result has vanished, and may be NaN there.
-    L::select(high.lt(L::splat(104.0)), low.mul_add(-y, y), y)
+fn vanishing_exp_factors<L: Lanes>(a: L) -> (L, L) {
+    let (first, second) = exp_factors(-a);
+    (L::select(a.lt(L::splat(110.0)), first, L::splat(0.0)), second)
+}
+
+/// `exp(-(high + low))` as two factors, for `high >= 0` and a correction `low` small against it.
+#[inline(always)]
+fn exp_of_sum<L: Lanes>(high: L, low: L) -> (L, L) {
+    let (first, second) = exp_factors(-high);
+    // The correction may be NaN once the result has vanished.
+    (L::select(high.lt(L::splat(110.0)), low.mul_add(-first, first), L::splat(0.0)), second)
 }
 
 /// `x/2 (1 + erf(x / sqrt 2))`, that is `x` times the normal distribution function.
@@ -281,31 +310,35 @@ pub fn gelu<L: Lanes>(x: L) -> L {
         ],
     ) * t;
     // The square in two parts, since its rounding error is magnified by the exponential.
-    let square = a * a;
-    let lost = a.mul_add(a, -square);
+    let (square, lost) = product(a, a);
     let half = L::splat(0.5);
-    let tail = exp_of_sum(square * half, lost * half) * ratio;
-    x * L::select(x.lt(L::splat(0.0)), tail, one - tail)
+    let (first, second) = exp_of_sum(square * half, lost * half);
+    let tail = first * ratio;
+    let negative = x.lt(L::splat(0.0));
+    let share = L::select(negative, tail, one - tail * second);
+    x * share * L::select(negative, second, one)
 }
 
 /// `x/2 (1 + tanh(u))` with `u = sqrt(2/pi) (x + 0.044715 x^3)`, computed as `x sigmoid(2 u)`, which keeps its digits
 /// for negative `x`.
 #[inline(always)]
 pub fn gelu_tanh<L: Lanes>(x: L) -> L {
-    // 2 u = a (C1 + C3 a^2), each constant and product in two parts, since the exponential magnifies rounding errors.
+    // 2 u = a (C1 + C3 a^2), constants, products and sum in two parts, since the exponential magnifies rounding errors.
     const C1: f32 = 1.595_769_2;
     const C1_LOW: f32 = (1.595_769_121_605_730_7 - C1 as f64) as f32;
     const C3: f32 = 0.071_354_82;
     const C3_LOW: f32 = (0.071_354_816_272_600_25 - C3 as f64) as f32;
     let a = x.abs();
-    let square = a * a;
-    let square_low = a.mul_add(a, -square);
-    let p = square.mul_add(L::splat(C3), L::splat(C1));
-    let p_low = square.mul_add(L::splat(C3), L::splat(C1) - p);
-    let p_low = square_low.mul_add(L::splat(C3), square.mul_add(L::splat(C3_LOW), p_low + L::splat(C1_LOW)));
-    let v = a * p;
-    let v_low = a.mul_add(p_low, a.mul_add(p, -v));
-    x * sigmoid_of(x, exp_of_sum(v, v_low))
+    let (square, square_low) = product(a, a);
+    let (cubic, cubic_low) = product(square, L::splat(C3));
+    let cubic_low = square.mul_add(L::splat(C3_LOW), square_low.mul_add(L::splat(C3), cubic_low));
+    // D. Knuth's sum with its rounding error.
+    let linear = L::splat(C1);
+    let sum = cubic + linear;
+    let part = sum - cubic;
+    let sum_low = (cubic - (sum - part)) + (linear - part) + cubic_low + L::splat(C1_LOW);
+    let (v, v_low) = product(a, sum);
+    times_sigmoid(x, exp_of_sum(v, a.mul_add(sum_low, v_low)))
 }
 
 /// `log(1 + exp(x))`.
@@ -318,15 +351,15 @@ pub fn softplus<L: Lanes>(x: L) -> L {
 /// `x tanh(softplus(x))`: with `e = exp(-|x|)` the hyperbolic tangent is a quotient of polynomials in `e`.
 #[inline(always)]
 pub fn mish<L: Lanes>(x: L) -> L {
-    let e = exp(-x.abs());
-    let two = L::splat(2.0);
-    // For x >= 0, multiplied by e^2: (1 + 2e) / (1 + 2e + 2e^2); for x < 0 (e + 2) e / ((e + 2) e + 2).
-    let up = e.mul_add(two, L::splat(1.0));
-    let down = e.mul_add(e, e * two);
+    let (first, second) = vanishing_exp_factors(x.abs());
+    let e = first * second;
+    let (one, two) = (L::splat(1.0), L::splat(2.0));
+    // For x >= 0, expanded by e^2, (1 + 2e) / (1 + 2e + 2e^2); for x < 0 e (e + 2) / (e (e + 2) + 2).
     let negative = x.lt(L::splat(0.0));
-    let numerator = L::select(negative, down, up);
-    let rest = L::select(negative, two, two * e * e);
-    x * (numerator / (numerator + rest))
+    let up = e.mul_add(two, one);
+    let numerator = L::select(negative, first * (e + two), up);
+    let denominator = L::select(negative, e.mul_add(e + two, two), (e * e).mul_add(two, up));
+    x * (numerator / denominator) * L::select(negative, second, one)
 }
 
 /// `x clip(x + 3, 0, 6) / 6`.
@@ -346,4 +379,98 @@ pub fn sign<L: Lanes>(x: L) -> L {
 #[inline(always)]
 pub fn relu<L: Lanes>(x: L) -> L {
     L::splat(0.0).max(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Algorithm, Isa};
+    use super::*;
+    use crate::point::PointFn;
+    use crate::scalar::float_unary;
+
+    struct Sweep<'a>(PointFn, &'a [f32], &'a mut [f32]);
+
+    impl Algorithm for Sweep<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) {
+            let Sweep(function, x, y) = self;
+            for (x, y) in x.chunks_exact(L::WIDTH).zip(y.chunks_exact_mut(L::WIDTH)) {
+                let x = L::load(x);
+                let value = match function {
+                    PointFn::Exp => exp(x),
+                    PointFn::Log => log(x),
+                    PointFn::Log1p => log1p(x),
+                    PointFn::Sin => sin(x),
+                    PointFn::Cos => cos(x),
+                    PointFn::Tanh => tanh(x),
+                    PointFn::Erf => erf(x),
+                    PointFn::Sigmoid => sigmoid(x),
+                    PointFn::Silu => silu(x),
+                    PointFn::Gelu => gelu(x),
+                    PointFn::GeluTanh => gelu_tanh(x),
+                    PointFn::Softplus => softplus(x),
+                    PointFn::Mish => mish(x),
+                    PointFn::HardSwish => hard_swish(x),
+                    PointFn::Sign => sign(x),
+                    _ => relu(x),
+                };
+                value.store(y);
+            }
+        }
+    }
+
+    /// Distance in representable numbers; zeros of both signs are one number.
+    fn distance(a: f32, b: f32) -> u64 {
+        if a.is_nan() || b.is_nan() {
+            return if a.is_nan() && b.is_nan() { 0 } else { u64::MAX };
+        }
+        let order = |x: f32| i64::from(x.abs().to_bits()) * if x.is_sign_negative() { -1 } else { 1 };
+        order(a).abs_diff(order(b))
+    }
+
+    #[test]
+    fn functions_keep_their_bounds() {
+        // Every 4099th float of both signs, and every float that matters.
+        let mut x: Vec<f32> = (0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099)).collect();
+        x.extend((0..20_000).map(|i| (i - 10_000) as f32 * 0.01));
+        x.extend((0..20_000).map(|i| (i - 10_000) as f32 * std::f32::consts::FRAC_PI_2));
+        x.extend([0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN, 1e-45, -1e-45]);
+        x.resize(x.len().next_multiple_of(16), 0.5);
+        let mut y = vec![0.0; x.len()];
+        let functions = [
+            PointFn::Exp,
+            PointFn::Log,
+            PointFn::Log1p,
+            PointFn::Sin,
+            PointFn::Cos,
+            PointFn::Tanh,
+            PointFn::Erf,
+            PointFn::Sigmoid,
+            PointFn::Silu,
+            PointFn::Gelu,
+            PointFn::GeluTanh,
+            PointFn::Softplus,
+            PointFn::Mish,
+            PointFn::HardSwish,
+            PointFn::Sign,
+            PointFn::Relu,
+        ];
+        let mut failures = Vec::new();
+        for function in functions {
+            let row = function.row();
+            let expected: Vec<f32> = x.iter().map(|&x| float_unary(function, f64::from(x)) as f32).collect();
+            for isa in Isa::available() {
+                isa.run(Sweep(function, &x, &mut y));
+                let worst = (0..x.len()).max_by_key(|&i| distance(y[i], expected[i])).expect("there are arguments");
+                let worst = (distance(y[worst], expected[worst]), x[worst], y[worst], expected[worst]);
+                println!("{} {isa:?}: {worst:?}", row.name);
+                if worst.0 > u64::from(row.ulps) {
+                    failures.push((row.name, isa, worst));
+                }
+            }
+        }
+        assert!(failures.is_empty(), "distance, argument, result, expected: {failures:#?}");
+    }
 }
