@@ -11,3 +11,5 @@ pub mod seeded;
 pub mod functional;
 
 pub mod lower;
+
+pub mod npz;
