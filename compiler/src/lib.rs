@@ -12,4 +12,8 @@ pub mod functional;
 
 pub mod lower;
 
+pub mod place;
+pub mod plan;
+pub mod report;
+
 pub mod npz;
