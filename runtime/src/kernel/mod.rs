@@ -20,10 +20,19 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+mod arg_reduce;
+mod cumulative;
 mod domain;
 mod element;
+mod gather;
+mod lookup;
+mod pool;
 pub mod prepared;
 pub mod reference;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
 mod validate;
 
 use serde::{Deserialize, Serialize};
