@@ -22,6 +22,7 @@
 pub mod call;
 mod arg_reduce;
 mod cumulative;
+pub mod grid;
 mod domain;
 mod element;
 mod gather;
