@@ -22,18 +22,20 @@
 pub mod call;
 mod arg_reduce;
 mod cumulative;
-pub mod grid;
-mod domain;
-mod element;
 mod gather;
 mod lookup;
 mod pool;
-pub mod prepared;
-pub mod reference;
 mod resize;
 mod scatter;
 mod share;
 mod top_k;
+
+pub mod grid;
+mod domain;
+mod element;
+pub mod prepared;
+pub mod reference;
+pub mod tile;
 mod validate;
 
 use serde::{Deserialize, Serialize};
