@@ -20,11 +20,22 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+mod arg_reduce;
+mod cumulative;
+mod gather;
+mod lookup;
+mod pool;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
+
 pub mod grid;
 mod domain;
 mod element;
 pub mod prepared;
 pub mod reference;
+pub mod tile;
 mod validate;
 
 use serde::{Deserialize, Serialize};
