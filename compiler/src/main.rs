@@ -18,6 +18,7 @@ use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
 use cli::{execute, model, values};
 use situ::{conformance, npz, pipeline};
+use situ_runtime::session::Session;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -51,16 +52,14 @@ fn print(text: &str) -> ExitCode {
 fn dispatch(verb: Verb) -> Result<String, Failure> {
     match verb {
         Verb::Verify { model } => verify(&model),
-        Verb::Compile { model, compile, output } => {
-            let source = model::load(&model)?;
-            let compilation = model::compile(&source, &compile.options())?;
-            let written = compilation.compiled.write(&output);
+        Verb::Compile { model, compile, shapes, output } => {
+            let compiled = model::compile_shapes(&model, &shapes, &compile.options())?;
+            let written = compiled.write(&output);
             written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
             Ok(String::new())
         }
         Verb::Run { model, compile, inputs, output, expect_npz, max_rel, report } => {
-            let mut session = session(&model, &compile)?;
-            let arrays = values::inputs(&inputs, session.inputs(), None)?;
+            let (mut session, arrays) = session(&model, &compile, &inputs, None)?;
             let results = execute::run(&mut session, &arrays)?;
             if let Some(path) = &output {
                 execute::write(&results, path)?;
@@ -136,9 +135,22 @@ fn verify(args: &ModelArgs) -> Result<String, Failure> {
     }
 }
 
-fn session(model: &ModelArgs, compile: &CompileArgs) -> Result<situ_runtime::session::Session, Failure> {
+/// A session for the model and a value for each of its inputs. Of several plans the one whose inputs fit is taken.
+fn session(
+    model: &ModelArgs,
+    compile: &CompileArgs,
+    inputs: &InputArgs,
+    fill: Option<&str>,
+) -> Result<(Session, Vec<npz::Array>), Failure> {
     let compiled = model::compiled(model, &compile.options())?;
-    execute::session(compiled, usize::from(compile.threads))
+    let mut refused = None;
+    for (number, plan) in compiled.executable.plans.iter().enumerate() {
+        match values::inputs(inputs, &plan.inputs, fill) {
+            Ok(arrays) => return Ok((execute::session(compiled, number, usize::from(compile.threads))?, arrays)),
+            Err(failure) => refused = refused.or(Some(failure)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Failure::wrong("the executable holds no plan")))
 }
 
 fn report(model: &ModelArgs, compile: &CompileArgs, format: Format, json: bool) -> Result<String, Failure> {
@@ -164,8 +176,7 @@ fn bench(
     per_step: bool,
     json: bool,
 ) -> Result<String, Failure> {
-    let mut session = session(model, compile)?;
-    let arrays = values::inputs(inputs, session.inputs(), Some("random:0"))?;
+    let (mut session, arrays) = session(model, compile, inputs, Some("random:0"))?;
     let expected: Vec<(String, npz::Array)> = match &inputs.input_npz {
         Some(path) => npz::read(path)
             .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))?

@@ -27,6 +27,9 @@ pub enum Verb {
         model: ModelArgs,
         #[command(flatten)]
         compile: CompileArgs,
+        /// Plan for several extents of a symbol; the executable holds a plan for each combination.
+        #[arg(long, value_name = "B=1,8", value_parser = shapes)]
+        shapes: Vec<(String, Vec<usize>)>,
         /// Where to write the executable.
         #[arg(short, long, value_name = "F.situx")]
         output: PathBuf,
@@ -166,6 +169,10 @@ pub struct CompileArgs {
     /// Threads to run with; workspaces are planned for them.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Which machines the executable is packed for; weights are packed alike for all, and instruction sets are chosen when
+    /// it is loaded, so both give one file today.
+    #[arg(long, value_enum, default_value_t = Target::Baseline)]
+    pub target: Target,
     /// Fail (exit 4) if the arena would be larger.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub max_peak: Option<u64>,
@@ -193,6 +200,12 @@ impl CompileArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    Baseline,
+    Native,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MathArg {
     /// Bit-exact rules only.
     Strict,
@@ -216,6 +229,13 @@ fn binding(text: &str) -> Result<(String, usize), String> {
     let (name, value) = text.split_once('=').ok_or("expected SYMBOL=EXTENT")?;
     let value = value.parse().map_err(|_| format!("{value:?} is not an extent"))?;
     Ok((name.to_string(), value))
+}
+
+fn shapes(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, values) = text.split_once('=').ok_or("expected SYMBOL=EXTENT,EXTENT,…")?;
+    let values: Result<Vec<usize>, _> =
+        values.split(',').map(|value| value.parse().map_err(|_| format!("{value:?} is not an extent"))).collect();
+    Ok((name.to_string(), values?))
 }
 
 /// Bytes as `4096`, `12KiB`, `12MiB`, `1GiB`, `12KB`, `12MB`.

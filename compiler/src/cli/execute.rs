@@ -15,9 +15,10 @@ use situ_runtime::wire::Compiled;
 use super::failure::Failure;
 use super::values::{self, Named};
 
-pub fn session(compiled: Compiled, threads: usize) -> Result<Session, Failure> {
-    let most = compiled.executable.plans.first().map_or(1, |plan| plan.threads as usize);
-    Session::new(compiled, Options { threads: Some(threads.min(most)), ..Options::default() })
+/// A session for one plan, with as many of the threads as the plan allows for.
+pub fn session(compiled: Compiled, plan: usize, threads: usize) -> Result<Session, Failure> {
+    let most = compiled.executable.plans.get(plan).map_or(1, |plan| plan.threads as usize);
+    Session::new(compiled, Options { threads: Some(threads.min(most)), plan, ..Options::default() })
         .map_err(Failure::fault)
 }
 

@@ -70,6 +70,40 @@ pub fn compile(source: &Source, options: &Options) -> Result<Compilation, Failur
     pipeline::compile(&source.graph, options).map_err(|error| Failure::compile(error, &source.file, &source.text))
 }
 
+/// The most plans one executable is compiled with.
+const PLAN_LIMIT: usize = 64;
+
+/// An executable with a plan for each combination of the extents in `shapes`.
+pub fn compile_shapes(
+    args: &ModelArgs,
+    shapes: &[(String, Vec<usize>)],
+    options: &Options,
+) -> Result<Compiled, Failure> {
+    let mut combinations: Vec<Vec<(String, usize)>> = vec![args.bind.clone()];
+    for (symbol, extents) in shapes {
+        combinations = combinations
+            .into_iter()
+            .flat_map(|bound| {
+                extents.iter().map(move |&extent| {
+                    let mut bound = bound.clone();
+                    bound.push((symbol.clone(), extent));
+                    bound
+                })
+            })
+            .take(PLAN_LIMIT + 1)
+            .collect();
+    }
+    if combinations.len() > PLAN_LIMIT {
+        return Err(Failure::usage(format!("an executable holds at most {PLAN_LIMIT} plans")));
+    }
+    let programs = combinations.into_iter().map(|bind| {
+        let bound = ModelArgs { model: args.model.clone(), bind, no_mmap: args.no_mmap };
+        Ok(compile(&load(&bound)?, options)?.compiled)
+    });
+    let programs: Vec<Compiled> = programs.collect::<Result<_, Failure>>()?;
+    situ::bundle::bundle(programs).map_err(|error| Failure::compile(error, &file_name(&args.model), ""))
+}
+
 /// A compiled program: loaded if the path names an executable, else compiled now.
 pub fn compiled(args: &ModelArgs, options: &Options) -> Result<Compiled, Failure> {
     if is_executable(&args.model) {
