@@ -4,3 +4,6 @@ pub mod types;
 pub mod point;
 pub mod kernel;
 pub mod executable;
+pub mod arena;
+pub mod map;
+pub mod check;
