@@ -1,1 +1,13 @@
+//! situ: an ahead-of-time tensor compiler that works in place where it can prove it safe.
+#![forbid(unsafe_code)]
 
+pub mod diagnostic;
+
+pub mod types;
+pub mod ops;
+pub mod ir;
+pub mod seeded;
+
+pub mod functional;
+
+pub mod lower;

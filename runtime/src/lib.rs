@@ -2,7 +2,9 @@
 
 pub mod types;
 pub mod point;
+pub mod scalar;
 pub mod kernel;
+pub mod simd;
 pub mod executable;
 pub mod arena;
 pub mod map;

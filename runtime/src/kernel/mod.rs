@@ -80,7 +80,9 @@ pub struct Window {
 pub enum PoolFn {
     Max,
     /// The mean; padding counts as zeros when `count_padding`, else it does not count.
-    Average { count_padding: bool },
+    Average {
+        count_padding: bool,
+    },
 }
 
 /// How a scatter combines an update with what is there.
@@ -104,8 +106,9 @@ pub enum CumulativeFn {
 pub enum ResizeFn {
     /// Rounding of the source coordinate, see [`NearestFn`].
     Nearest(NearestFn),
-    Linear,
-    /// `cubic_coeff_a` as the bits of an `f64`; whether taps outside are excluded.
+    /// `exclude_outside`: taps outside weigh nothing and the others are scaled to sum to one.
+    Linear { exclude_outside: bool },
+    /// `cubic_coeff_a` as the bits of an `f64`; `exclude_outside` as for `Linear`.
     Cubic { a: u64, exclude_outside: bool },
 }
 
@@ -117,12 +120,16 @@ pub enum NearestFn {
     Ceil,
 }
 
-/// One axis of a resize: `source = scale * output + shift`, both bits of an `f64`.
+/// One axis of a resize: `source = (output + offset) * numerator / denominator + shift`, evaluated from left to right in
+/// `f64`. A quotient and not a factor, because a source coordinate that is an integer must come out as one. All fields
+/// are bits of an `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ResizeAxis {
-    pub scale: u64,
+    pub offset: u64,
+    pub numerator: u64,
+    pub denominator: u64,
     pub shift: u64,
-    /// Source length used for antialiasing filters: 1 or the reciprocal scale when shrinking (bits of an `f64`).
+    /// How far the filter is stretched: 1, or, to antialias while shrinking, the reciprocal of ONNX's `scale`.
     pub support: u64,
 }
 
@@ -139,44 +146,109 @@ pub enum RecurrentFn {
 /// What a step computes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kernel {
-    Map { program: Program },
-    Reduce { function: ReduceFn, axes: Vec<usize>, prologue: Program, epilogue: Program },
-    Row { function: RowFn, prologue: Program, epilogue: Program },
+    Map {
+        program: Program,
+    },
+    Reduce {
+        function: ReduceFn,
+        axes: Vec<usize>,
+        prologue: Program,
+        epilogue: Program,
+    },
+    Row {
+        function: RowFn,
+        prologue: Program,
+        epilogue: Program,
+    },
     /// `packed`: `b` is a weight laid out by `pack::pack_b`, its access dense over `[batch.., panels, k, PANEL]`;
     /// `n` then comes from the written layout. Accumulation of one element runs over `k` in order, so results
     /// depend on neither tiles nor threads.
-    MatMul { dtype: DType, packed: bool, epilogue: Program },
+    MatMul {
+        dtype: DType,
+        packed: bool,
+        epilogue: Program,
+    },
     /// `packed`: weights laid out by `pack::pack_conv`. Weights as written are `[oc, c / groups, kernel..]`.
-    Conv { dtype: DType, window: Window, groups: usize, packed: bool, epilogue: Program },
+    Conv {
+        dtype: DType,
+        window: Window,
+        groups: usize,
+        packed: bool,
+        epilogue: Program,
+    },
     /// Weights as written are `[c, oc / groups, kernel..]`. The written spatial extents include output padding.
-    ConvTranspose { dtype: DType, window: Window, groups: usize, epilogue: Program },
+    ConvTranspose {
+        dtype: DType,
+        window: Window,
+        groups: usize,
+        epilogue: Program,
+    },
     /// Reads `x`; writes the pooled values and, when a second access is written (`Max` only), `i64` positions in
     /// the flattened input (row-major, or column-major over the spatial axes when `column_major`).
-    Pool { function: PoolFn, window: Window, column_major: bool },
+    Pool {
+        function: PoolFn,
+        window: Window,
+        column_major: bool,
+    },
     /// Reads `data`, `indices` (`i32` or `i64`, negative counts from the end);
     /// writes `data[..axis] + indices + data[axis + 1..]`.
-    Gather { axis: usize },
+    Gather {
+        axis: usize,
+    },
     /// Reads `data`, `indices` of the written shape.
-    GatherElements { axis: usize },
+    GatherElements {
+        axis: usize,
+    },
     /// Reads `data`, `indices` whose last axis holds coordinates.
-    GatherNd { batch_dims: usize },
+    GatherNd {
+        batch_dims: usize,
+    },
     /// Reads `indices`, `updates`; writes into its base.
-    ScatterElements { axis: usize, function: ScatterFn },
+    ScatterElements {
+        axis: usize,
+        function: ScatterFn,
+    },
     /// Reads `indices`, `updates`; writes into its base.
-    ScatterNd { function: ScatterFn },
+    ScatterNd {
+        function: ScatterFn,
+    },
     /// Reads `x`; writes `i64` positions with the reduced axis of extent 1.
-    ArgReduce { largest: bool, axis: usize, last: bool },
+    ArgReduce {
+        largest: bool,
+        axis: usize,
+        last: bool,
+    },
     /// Reads `x`; writes values and `i64` positions, ties by the lower position.
-    TopK { axis: usize, largest: bool, sorted: bool },
-    Cumulative { function: CumulativeFn, axis: usize, exclusive: bool, reverse: bool },
+    TopK {
+        axis: usize,
+        largest: bool,
+        sorted: bool,
+    },
+    Cumulative {
+        function: CumulativeFn,
+        axis: usize,
+        exclusive: bool,
+        reverse: bool,
+    },
     /// Reads `x`; one entry of `axes` an axis. Outside taps clamp to the edge, or give `extrapolation` (bits of an
     /// `f64`) when set.
-    Resize { function: ResizeFn, axes: Vec<ResizeAxis>, extrapolation: Option<u64> },
+    Resize {
+        function: ResizeFn,
+        axes: Vec<ResizeAxis>,
+        extrapolation: Option<u64>,
+    },
     /// Reads `x [seq, batch, input]`, `w [dirs, gates * hidden, input]`, `r [dirs, gates * hidden, hidden]`,
     /// `bias [dirs, 2 * gates * hidden]`, `h0 [dirs, batch, hidden]`, for LSTM `c0` likewise and `peephole
     /// [dirs, 3 * hidden]` (order i, o, f), then `lengths [batch]` (`i32`). Writes `y [seq, dirs, batch, hidden]`, `h`, for
     /// LSTM `c`. `reverse[d]` runs direction `d` backwards. `clip`: bits of an `f64`.
-    Recurrent { function: RecurrentFn, hidden: usize, reverse: Vec<bool>, clip: Option<u64>, input_forget: bool, packed: bool },
+    Recurrent {
+        function: RecurrentFn,
+        hidden: usize,
+        reverse: Vec<bool>,
+        clip: Option<u64>,
+        input_forget: bool,
+        packed: bool,
+    },
 }
 
 impl Kernel {

@@ -1,0 +1,260 @@
+//! Graphs and their arenas.
+
+use super::constant::Constant;
+use crate::ops::Op;
+use crate::types::{InputMode, TensorType};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// Position in the arena.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+id!(/** A value. Prints as `%4` unless it has a name. */ ValueId);
+id!(/** An instruction. */ InstId);
+id!(/** A block. */ BlockId);
+id!(/** A constant. */ ConstId);
+
+/// Where in the user's source something stands. `line` and `column` count from 1; 0 means unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// What a person looks for: a line of text, a node's name, a Python file and line.
+    pub text: String,
+    pub line: u32,
+    pub column: u32,
+}
+
+/// How a value comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Def {
+    /// Graph input, by position.
+    Input(u32),
+    Constant(ConstId),
+    /// Parameter of a block, by position.
+    Param(BlockId, u32),
+    /// Result of an instruction, by position.
+    Result(InstId, u32),
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    pub ty: TensorType,
+    pub def: Def,
+    /// The name in the text, without `%`; unique in the graph; empty: the number of the value.
+    pub name: String,
+}
+
+/// An instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inst {
+    pub op: Op,
+    /// Whether this is the mutating form: result 0 is written into the storage of operand 0.
+    pub mutates: bool,
+    pub operands: Vec<ValueId>,
+    pub results: Vec<ValueId>,
+    /// Bodies, for ops that have them.
+    pub regions: Vec<BlockId>,
+    pub location: Location,
+    /// In a rewritten graph: the operand whose bytes result 0 asks to take. A request; `place` grants or refuses it.
+    pub tie: Option<u32>,
+    /// In a rewritten graph: rules that led from the source to this instruction, in order.
+    pub rules: Vec<&'static str>,
+}
+
+/// A list of instructions with parameters and yielded values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Block {
+    pub params: Vec<ValueId>,
+    pub insts: Vec<InstId>,
+    pub yields: Vec<ValueId>,
+}
+
+/// A graph input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    pub name: String,
+    pub mode: InputMode,
+    pub value: ValueId,
+}
+
+/// A graph output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub name: String,
+    pub value: ValueId,
+}
+
+/// One function over tensors; see the module's head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    pub name: String,
+    pub inputs: Vec<Input>,
+    pub outputs: Vec<Output>,
+    /// In functional form, for each `inout` input its position and the value its bytes hold in the end.
+    pub finals: Vec<(u32, ValueId)>,
+    pub values: Vec<Value>,
+    pub insts: Vec<Inst>,
+    pub blocks: Vec<Block>,
+    pub constants: Vec<Constant>,
+}
+
+impl Graph {
+    /// A graph without inputs, outputs and instructions. Block 0 is its body.
+    pub fn new(name: impl Into<String>) -> Graph {
+        Graph {
+            name: name.into(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            finals: Vec::new(),
+            values: Vec::new(),
+            insts: Vec::new(),
+            blocks: vec![Block::default()],
+            constants: Vec::new(),
+        }
+    }
+
+    /// The block that is the graph's body.
+    pub const BODY: BlockId = BlockId(0);
+
+    pub fn body(&self) -> &Block {
+        &self.blocks[0]
+    }
+
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    pub fn ty(&self, id: ValueId) -> &TensorType {
+        &self.values[id.index()].ty
+    }
+
+    pub fn inst(&self, id: InstId) -> &Inst {
+        &self.insts[id.index()]
+    }
+
+    pub fn block(&self, id: BlockId) -> &Block {
+        &self.blocks[id.index()]
+    }
+
+    pub fn constant(&self, id: ConstId) -> &Constant {
+        &self.constants[id.index()]
+    }
+
+    /// The constant behind a value, if it is one.
+    pub fn constant_of(&self, value: ValueId) -> Option<&Constant> {
+        match self.value(value).def {
+            Def::Constant(id) => Some(self.constant(id)),
+            _ => None,
+        }
+    }
+
+    /// The instruction that defines a value, if one does.
+    pub fn producer(&self, value: ValueId) -> Option<InstId> {
+        match self.value(value).def {
+            Def::Result(inst, _) => Some(inst),
+            _ => None,
+        }
+    }
+
+    /// The value as it is printed: `%name` or `%4`.
+    pub fn display(&self, value: ValueId) -> String {
+        let name = &self.value(value).name;
+        if name.is_empty() { format!("%{}", value.0) } else { format!("%{name}") }
+    }
+
+    /// Instructions of the body, in order.
+    pub fn body_insts(&self) -> impl Iterator<Item = (InstId, &Inst)> {
+        self.body().insts.iter().map(|&id| (id, self.inst(id)))
+    }
+
+    pub fn add_value(&mut self, ty: TensorType, def: Def, name: impl Into<String>) -> ValueId {
+        let id = ValueId(u32::try_from(self.values.len()).expect("a graph has fewer than 2^32 values"));
+        self.values.push(Value { ty, def, name: name.into() });
+        id
+    }
+
+    pub fn add_input(&mut self, name: impl Into<String>, mode: InputMode, ty: TensorType) -> ValueId {
+        let name = name.into();
+        let position = u32::try_from(self.inputs.len()).expect("a graph has fewer than 2^32 inputs");
+        let value = self.add_value(ty, Def::Input(position), name.clone());
+        self.inputs.push(Input { name, mode, value });
+        value
+    }
+
+    pub fn add_constant(&mut self, constant: Constant) -> ValueId {
+        let id = ConstId(u32::try_from(self.constants.len()).expect("a graph has fewer than 2^32 constants"));
+        let (ty, name) = (constant.ty.clone(), constant.name.clone());
+        self.constants.push(constant);
+        self.add_value(ty, Def::Constant(id), name)
+    }
+
+    pub fn add_output(&mut self, name: impl Into<String>, value: ValueId) {
+        self.outputs.push(Output { name: name.into(), value });
+    }
+
+    pub fn add_block(&mut self) -> BlockId {
+        self.blocks.push(Block::default());
+        BlockId(u32::try_from(self.blocks.len() - 1).expect("a graph has fewer than 2^32 blocks"))
+    }
+
+    pub fn add_param(&mut self, block: BlockId, ty: TensorType, name: impl Into<String>) -> ValueId {
+        let position = self.block(block).params.len() as u32;
+        let value = self.add_value(ty, Def::Param(block, position), name);
+        self.blocks[block.index()].params.push(value);
+        value
+    }
+
+    /// Appends an instruction whose result types are inferred; an error is the op's sentence.
+    pub fn append(
+        &mut self,
+        block: BlockId,
+        op: Op,
+        operands: &[ValueId],
+        location: Location,
+    ) -> Result<InstId, String> {
+        let types: Vec<TensorType> = operands.iter().map(|&operand| self.ty(operand).clone()).collect();
+        let results = op.infer(&types)?;
+        Ok(self.append_typed(block, op, operands, results, location))
+    }
+
+    /// Appends an instruction with result types the caller vouches for.
+    pub fn append_typed(
+        &mut self,
+        block: BlockId,
+        op: Op,
+        operands: &[ValueId],
+        types: Vec<TensorType>,
+        location: Location,
+    ) -> InstId {
+        let id = InstId(u32::try_from(self.insts.len()).expect("a graph has fewer than 2^32 instructions"));
+        let results =
+            types.into_iter().enumerate().map(|(i, ty)| self.add_value(ty, Def::Result(id, i as u32), "")).collect();
+        self.insts.push(Inst {
+            op,
+            mutates: false,
+            operands: operands.to_vec(),
+            results,
+            regions: Vec::new(),
+            location,
+            tie: None,
+            rules: Vec::new(),
+        });
+        self.blocks[block.index()].insts.push(id);
+        id
+    }
+
+    /// Bytes of all constants, each counted once.
+    pub fn weights_bytes(&self) -> u64 {
+        self.constants.iter().filter(|constant| !constant.is_inline()).map(|constant| constant.ty.bytes() as u64).sum()
+    }
+}

@@ -1,0 +1,26 @@
+//! The IR: what a program is.
+//!
+//! A [`Graph`] is one function over tensors in SSA form. Its *values* are defined once: as an input, as a constant, as a
+//! parameter of a block, or as a result of an *instruction*. An instruction applies an op to operands and has results;
+//! ops with a body (`kernel`) hold a *block*, a straight list of instructions over parameters of its own.
+//!
+//! **When an op runs.** Instructions of a block run in order. Order matters only where something is written: a `Graph`
+//! may hold views (`slice`, `permute`, ...) that share bytes with their operand, and *mutating* instructions (written
+//! with a trailing `_`), which write their result into the storage of operand 0; every value with bytes there shows
+//! the change, exactly as in a PyTorch program.
+//!
+//! **Two forms, two types.** [`PureGraph`](crate::functional::PureGraph) is a graph in which nothing is written.
+//!
+//! **Ids** are `u32` indices into arenas, one type each; they print as in the text (`%4`). Analyses are tables beside the
+//! graph, never fields in it, and are computed anew after a change.
+
+mod builder;
+mod constant;
+mod graph;
+mod print;
+mod verify;
+
+pub use builder::{BuildError, Builder};
+pub use constant::{Constant, ConstantData, Distribution};
+pub use graph::{Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, Value, ValueId};
+pub use verify::verify;

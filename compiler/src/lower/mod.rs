@@ -1,0 +1,150 @@
+//! Lowering: the functional graph becomes kernels on buffers.
+//!
+//! Every value that needs memory becomes a [`Buffer`], dense and row-major; views become layouts on the reads. The result
+//! says nothing about order (beyond data dependence) and nothing about who shares bytes; `place` alone decides both.
+//! Where the meaning asks for bytes to be shared or moved, lowering writes a *copy*, a `Map` with the identity program,
+//! that `place` may elide:
+//!
+//! - `concat`: one copy of each part into a region of the result (several writers of one buffer, disjoint regions);
+//!   eliding it is *emplacement*: the producer writes into the region.
+//! - `update(base, region, v)`: a copy of the base into a new buffer, then a write of `v` into the region with
+//!   [`Write::base`](situ_runtime::executable::Write); eliding the copy makes the update in place.
+//! - an `inout` input: a last copy of its final value into a buffer pinned to the input's bytes.
+//! - an output that is an input, a weight or another output: a copy into bytes of its own.
+
+use situ_runtime::executable::{Access, Write};
+use situ_runtime::kernel::Kernel;
+
+use crate::ir::Location;
+use crate::types::{InputMode, TensorType};
+
+/// A buffer of a [`KernelGraph`]; the `value` of its accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+impl BufferId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Whose bytes a buffer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BufferKind {
+    /// The plan finds it a place in the arena.
+    Temporary,
+    /// It holds graph input `i` before the first step.
+    Input(u32),
+    /// It is the final content of `inout` input `i`: it has that input's bytes, and is written by the last copy.
+    Final(u32),
+    /// Weight `i` of [`KernelGraph::weights`].
+    Weight(u32),
+}
+
+/// Memory for one value.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// As in the graph (`%12`).
+    pub name: String,
+    pub ty: TensorType,
+    pub kind: BufferKind,
+}
+
+impl Buffer {
+    pub fn bytes(&self) -> u64 {
+        self.ty.bytes() as u64
+    }
+}
+
+/// Which constant a weight is, and how its bytes are laid out in the file.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    pub constant: crate::ir::ConstId,
+    pub form: WeightForm,
+    /// Dtype and shape as stored.
+    pub stored: TensorType,
+}
+
+/// How the bytes of a weight are arranged for the kernel that reads them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WeightForm {
+    /// As in the graph.
+    Dense,
+    /// `pack::pack_b` of a strided matrix view of the constant.
+    MatMul { layout: situ_runtime::types::Layout },
+    /// `pack::pack_conv` of the constant.
+    Conv { groups: usize },
+}
+
+/// One kernel to be called. `reads[i].value` and `writes[i].access.value` are buffers.
+#[derive(Clone, Debug)]
+pub struct KernelNode {
+    pub kernel: Kernel,
+    pub reads: Vec<Access>,
+    pub writes: Vec<Write>,
+    /// Scratch bytes at the compiled thread count.
+    pub workspace: u64,
+    /// `(read, write)` pairs the rewriter asks to tie, best first.
+    pub requests: Vec<(usize, usize)>,
+    /// Names of the source ops in it, for reports.
+    pub label: String,
+    pub location: Location,
+    /// Additions and multiplications, for reports.
+    pub flops: u64,
+    /// Rules that led to it.
+    pub rules: Vec<&'static str>,
+}
+
+/// A graph input after lowering.
+#[derive(Clone, Debug)]
+pub struct KernelInput {
+    pub name: String,
+    pub mode: InputMode,
+    pub ty: TensorType,
+    pub buffer: BufferId,
+}
+
+/// A graph output after lowering: a dense buffer, or a dense part of one.
+#[derive(Clone, Debug)]
+pub struct KernelOutput {
+    pub name: String,
+    pub access: Access,
+}
+
+/// Kernels and buffers; nodes stand in source order, which is one valid order.
+#[derive(Clone, Debug, Default)]
+pub struct KernelGraph {
+    pub name: String,
+    pub buffers: Vec<Buffer>,
+    pub nodes: Vec<KernelNode>,
+    pub inputs: Vec<KernelInput>,
+    pub outputs: Vec<KernelOutput>,
+    /// `(input, buffer)`: the buffer (of kind `Final`) that ends in an `inout` input's bytes.
+    pub finals: Vec<(u32, BufferId)>,
+    pub weights: Vec<Weight>,
+    /// Instructions of the source graph, for the report's header.
+    pub source_ops: usize,
+}
+
+impl KernelGraph {
+    pub fn buffer(&self, value: u32) -> &Buffer {
+        &self.buffers[value as usize]
+    }
+
+    pub fn add_buffer(&mut self, name: impl Into<String>, ty: TensorType, kind: BufferKind) -> BufferId {
+        self.buffers.push(Buffer { name: name.into(), ty, kind });
+        BufferId(u32::try_from(self.buffers.len() - 1).expect("fewer than 2^32 buffers"))
+    }
+}
+
+/// Whether a node only moves the elements of one buffer, so that it can be elided.
+pub fn is_copy(node: &KernelNode) -> bool {
+    matches!(&node.kernel, Kernel::Map { program } if program.is_identity())
+        && node.reads.len() == 1
+        && node.reads[0].dtype == node.writes[0].access.dtype
+}
+
+/// The dense access of a whole buffer.
+pub fn whole(buffer: BufferId, ty: &TensorType) -> Access {
+    Access { value: buffer.0, dtype: ty.dtype, layout: crate::types::Layout::dense(&ty.shape) }
+}
