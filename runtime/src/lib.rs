@@ -8,4 +8,5 @@ pub mod simd;
 pub mod executable;
 pub mod arena;
 pub mod map;
+pub mod validate;
 pub mod check;
