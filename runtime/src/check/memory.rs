@@ -126,14 +126,17 @@ impl Memory {
         meets
     }
 
-    /// The bytes of `region` have been overwritten with something unknown.
-    pub fn kill(&mut self, space: Space, region: &Region, frame: u64) {
+    /// The bytes of `region` have been overwritten, and what they held is unknown. Facts of `spared` stay: they tell of
+    /// the value that is being written.
+    pub fn kill(&mut self, space: Space, region: &Region, frame: u64, spared: Option<u32>) {
         let (low, high) = (region.low, region.high());
         let facts = self.take(space, low, high);
         let mut kept = Vec::with_capacity(facts.len());
         for fact in facts {
             let (fact_low, fact_high) = (fact.region.low, fact.region.high());
-            if fact.region.is_interval() && fact_low < high && low < fact_high {
+            if Some(fact.value) == spared {
+                kept.push(fact);
+            } else if fact.region.is_interval() && fact_low < high && low < fact_high {
                 if fact_low < low {
                     kept.push(Fact { region: Region::interval(fact_low, low), value: fact.value });
                 }
@@ -205,7 +208,7 @@ mod tests {
         for (first, count) in [(8, 4), (0, 3), (3, 5)] {
             assert!(!memory.holds(A, &whole, 0, 7));
             assert!(!memory.may_hold(A, &columns(first, count), 0, 7));
-            memory.kill(A, &columns(first, count), 0);
+            memory.kill(A, &columns(first, count), 0, None);
             memory.define(A, columns(first, count), 7);
             assert!(memory.may_hold(A, &columns(first, count), 0, 7));
         }
@@ -218,7 +221,7 @@ mod tests {
     fn kill_keeps_the_rest_of_an_interval() {
         let mut memory = Memory::new();
         memory.define(A, Region::interval(0, 100), 1);
-        memory.kill(A, &Region::interval(40, 60), 0);
+        memory.kill(A, &Region::interval(40, 60), 0, None);
         memory.define(A, Region::interval(40, 60), 2);
         assert!(memory.holds(A, &Region::interval(0, 40), 0, 1));
         assert!(memory.holds(A, &Region::interval(60, 100), 0, 1));
@@ -234,9 +237,9 @@ mod tests {
         let mut memory = Memory::new();
         memory.define(A, columns(0, 4), 1);
         memory.define(A, columns(4, 4), 2);
-        memory.kill(A, &columns(8, 4), 0);
+        memory.kill(A, &columns(8, 4), 0, None);
         assert!(memory.holds(A, &columns(0, 4), 0, 1) && memory.holds(A, &columns(5, 2), 0, 2));
-        memory.kill(A, &columns(3, 2), 0);
+        memory.kill(A, &columns(3, 2), 0, None);
         assert!(!memory.may_hold(A, &columns(0, 4), 0, 1) && !memory.may_hold(A, &columns(4, 4), 0, 2));
     }
 }

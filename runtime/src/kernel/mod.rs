@@ -24,7 +24,7 @@ mod domain;
 mod element;
 pub mod prepared;
 pub mod reference;
-mod validate;
+pub(crate) mod validate;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,13 +2,12 @@
 //!
 //! The checker asks whether a plan computes what its certificate says. This file asks the simpler questions that come
 //! first, and answers them for hostile plans: every index exists, every number fits, every place lies in its space and
-//! every access in its place, buffers are aligned, programs are well typed, and the operands of each kernel have the
-//! number, dtypes and shapes that its documentation names ([`kernel`]). What it accepts, `check`, `prepare` and `run`
-//! may index without looking.
-
-mod kernel;
+//! every access in its place, buffers are aligned, and the operands of each kernel have the number, dtypes and shapes
+//! that its documentation names ([`crate::kernel::validate`]). What it accepts, `check`, `prepare` and `run` may index
+//! without looking.
 
 use crate::executable::{ALIGNMENT, Access, Executable, InputPort, Place, Plan, Space, Step};
+use crate::kernel;
 use crate::types::{DType, InputMode, Layout, MAX_ELEMENTS, MAX_RANK, elements};
 
 /// The most operands (reads and writes) of one step: a run keeps their slices on the stack.
@@ -241,5 +240,6 @@ fn validate_step(plan: &Plan, step: &Step, sizes: &Sizes<'_>) -> Result<(), Inva
         }
         sizes.place(place, DType::U8).map_err(|what| Invalid::new("workspace", what))?;
     }
-    kernel::operands(&step.kernel, &step.reads, &step.writes).map_err(|what| Invalid::new(step.kernel.name(), what))
+    kernel::validate::validate(&step.kernel, &step.reads, &step.writes)
+        .map_err(|what| Invalid::new(step.kernel.name(), what))
 }
