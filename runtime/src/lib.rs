@@ -6,6 +6,7 @@ pub mod scalar;
 pub mod kernel;
 pub mod contract;
 pub mod simd;
+pub mod pack;
 pub mod executable;
 pub mod arena;
 pub mod map;
