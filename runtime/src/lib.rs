@@ -13,3 +13,7 @@ pub mod map;
 pub mod validate;
 pub mod check;
 pub mod wire;
+pub mod tensor;
+mod schedule;
+pub mod session;
+pub mod raw;
