@@ -212,7 +212,8 @@ impl<'m> Binding<'m> {
         Ok(unsafe { std::slice::from_raw_parts(pointer, span.bytes) })
     }
 
-    /// Fills `shared[i]` with the bytes of `reads[i]` and `exclusive[j]` with those of `writes[j]`.
+    /// Puts the bytes of `reads[i]` into `shared[i]` and those of `writes[j]` into `exclusive[j]`; entries of empty
+    /// ranges stay as they are.
     ///
     /// Every range must be in bounds, every written memory writable, and every written range disjoint from every
     /// other range by address; read ranges may overlap one another. Empty ranges overlap nothing.
@@ -243,15 +244,18 @@ impl<'m> Binding<'m> {
         }
         for (slot, &read) in shared[..reads.len()].iter_mut().zip(reads) {
             let pointer = self.locate(read)?;
-            // SAFETY: in bounds of a memory that is valid for `'m`, which outlives `'s`; no written range of this
-            // call shares a byte with it, and `&'s mut self` keeps other calls away while the slices live.
-            *slot = if read.bytes == 0 { &[] } else { unsafe { std::slice::from_raw_parts(pointer, read.bytes) } };
+            if read.bytes > 0 {
+                // SAFETY: in bounds of a memory that is valid for `'m`, which outlives `'s`; no written range of this
+                // call shares a byte with it, and `&'s mut self` keeps other calls away while the slices live.
+                *slot = unsafe { std::slice::from_raw_parts(pointer, read.bytes) };
+            }
         }
         for (slot, &write) in exclusive[..writes.len()].iter_mut().zip(writes) {
             let pointer = self.locate(write)?;
-            // SAFETY: as above, and writable; no other range of this call, read or written, shares a byte with it.
-            *slot =
-                if write.bytes == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(pointer, write.bytes) } };
+            if write.bytes > 0 {
+                // SAFETY: as above, and writable; no other range of this call, read or written, shares a byte with it.
+                *slot = unsafe { std::slice::from_raw_parts_mut(pointer, write.bytes) };
+            }
         }
         Ok(())
     }

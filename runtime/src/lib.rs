@@ -17,3 +17,5 @@ pub mod tensor;
 mod schedule;
 pub mod session;
 pub mod raw;
+#[cfg(test)]
+mod fixture;

@@ -101,7 +101,9 @@ impl RawSession {
         }
         for (port, input) in planned.inputs.iter().zip(inputs) {
             check_bytes(port, input.dtype, input.pointer, input.bytes)?;
-            if input.bytes > 0 && (input.pointer.is_null() || (input.pointer as usize).checked_add(input.bytes).is_none()) {
+            if input.bytes > 0
+                && (input.pointer.is_null() || (input.pointer as usize).checked_add(input.bytes).is_none())
+            {
                 return Err(RunError::Argument(format!("input {} has no address", port.name)));
             }
         }

@@ -310,11 +310,11 @@ fn check_arguments(plan: &Plan, arguments: &[Argument<'_>]) -> Result<(), RunErr
             let (name, expected, found) = (&port.name, port.mode.name(), mode.name());
             return Err(RunError::Argument(format!("input {name} is {expected}, passed as {found}")));
         }
-        if let Argument::Donate(tensor) = argument {
-            if tensor.shape() != port.shape {
-                let (name, expected, found) = (&port.name, &port.shape, tensor.shape());
-                return Err(RunError::Argument(format!("input {name} has shape {expected:?}, found {found:?}")));
-            }
+        if let Argument::Donate(tensor) = argument
+            && tensor.shape() != port.shape
+        {
+            let (name, expected, found) = (&port.name, &port.shape, tensor.shape());
+            return Err(RunError::Argument(format!("input {name} has shape {expected:?}, found {found:?}")));
         }
     }
     Ok(())
@@ -397,3 +397,6 @@ impl Outputs<'_> {
             .map_err(|error| RunError::Argument(format!("output {}: {error}", port.name)))
     }
 }
+
+#[cfg(test)]
+mod tests;

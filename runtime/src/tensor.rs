@@ -32,7 +32,10 @@ elements!(f32: F32, f64: F64, f16: F16, bf16: BF16, i8: I8, u8: U8, i16: I16, i3
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TensorError {
     /// The shape has another number of elements than the data, or more than any tensor.
-    Shape { shape: Vec<usize>, elements: usize },
+    Shape {
+        shape: Vec<usize>,
+        elements: usize,
+    },
     OutOfMemory(OutOfMemory),
 }
 

@@ -79,9 +79,7 @@ pub fn plan(plan: &Plan, weights_bytes: u64) -> Result<(), Invalid> {
     }
     let sizes = Sizes { arena: plan.arena_bytes, weights: weights_bytes, inputs: &input_bytes };
     for value in &plan.values {
-        sizes
-            .place(value.place, value.dtype)
-            .map_err(|what| Invalid::new(format!("value {}", value.name), what))?;
+        sizes.place(value.place, value.dtype).map_err(|what| Invalid::new(format!("value {}", value.name), what))?;
     }
     inputs(plan, &input_bytes)?;
     for (index, step) in plan.steps.iter().enumerate() {
@@ -172,9 +170,10 @@ impl Sizes<'_> {
         let (bytes, alignment) = match place.space {
             Space::Arena => (self.arena, ALIGNMENT),
             Space::Weights => (self.weights, ALIGNMENT),
-            Space::Input(input) => {
-                (*self.inputs.get(input as usize).ok_or("it lies in an input that does not exist")?, dtype.size() as u64)
-            }
+            Space::Input(input) => (
+                *self.inputs.get(input as usize).ok_or("it lies in an input that does not exist")?,
+                dtype.size() as u64,
+            ),
         };
         if !place.offset.is_multiple_of(alignment) {
             return Err(format!("its offset {} is not a multiple of {alignment}", place.offset));

@@ -273,3 +273,105 @@ impl Header {
         Ok(Header { metadata, weights, metadata_hash: hash(64), weights_hash: hash(96) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::fixture::update;
+
+    fn bytes() -> Vec<u8> {
+        let mut executable = update();
+        executable.weights_bytes = 100;
+        let weights = Weights::owned(Block::copied(&[5; 100]).unwrap());
+        let mut out = io::Cursor::new(Vec::new());
+        Compiled::new(executable, weights).unwrap().write_to(&mut out).unwrap();
+        out.into_inner()
+    }
+
+    #[test]
+    fn what_is_written_loads() {
+        let path = std::env::temp_dir().join(format!("situ-wire-{}.situx", std::process::id()));
+        let loaded = Compiled::from_file(&FileBytes::from_vec(bytes())).unwrap();
+        loaded.write(&path).unwrap();
+        for mmap in [true, false] {
+            let again = Compiled::load(&path, mmap).unwrap();
+            assert_eq!(again.executable, loaded.executable);
+            assert_eq!(again.weights[..], [5; 100]);
+            again.verify_weights().unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes());
+        std::fs::remove_file(&path).unwrap();
+        assert!(loaded.write("/nonexistent/folder/f.situx").is_err());
+        assert!(Compiled::new(update(), loaded.weights.clone()).is_err());
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let good = bytes();
+        let weights = good.len() - 100;
+        for position in 0..good.len() {
+            for mask in [1, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[position] ^= mask;
+                match Compiled::from_file(&FileBytes::from_vec(bad)) {
+                    // Only the weights are not read while loading; their hash tells.
+                    Ok(loaded) => {
+                        assert!(position >= weights && check(&loaded.executable).is_ok());
+                        assert!(matches!(loaded.verify_weights(), Err(LoadError::Damaged(_))));
+                    }
+                    Err(error) => assert!(position < weights && !error.to_string().is_empty()),
+                }
+            }
+        }
+        for length in 0..good.len() {
+            assert!(Compiled::from_file(&FileBytes::from_vec(good[..length].to_vec())).is_err());
+        }
+        let longer = [good, vec![0]].concat();
+        assert!(Compiled::from_file(&FileBytes::from_vec(longer)).is_err());
+    }
+
+    /// Metadata with right hashes and wrong content: whoever writes the file can make the hashes fit.
+    #[test]
+    fn forged_metadata_load_or_not_but_never_panic() {
+        let good = bytes();
+        let metadata = postcard::to_allocvec(&{
+            let mut executable = update();
+            executable.weights_bytes = 100;
+            executable
+        })
+        .unwrap();
+        let forge = |metadata: &[u8]| {
+            let end = HEADER_BYTES + metadata.len();
+            let start = end.next_multiple_of(64);
+            let header = Header {
+                metadata: (HEADER_BYTES, end),
+                weights: (start, start + 100),
+                metadata_hash: sha256(metadata),
+                weights_hash: [0; 32],
+            };
+            let padding = vec![0; start - end];
+            let file = [&header.bytes(), metadata, &padding, &good[good.len() - 100..]].concat();
+            Compiled::from_file(&FileBytes::from_vec(file))
+        };
+        assert!(forge(&metadata).is_ok());
+        let (mut loaded, mut accepted) = (0, 0);
+        let mut try_one = |bad: &[u8]| {
+            if let Ok(compiled) = forge(bad) {
+                loaded += 1;
+                accepted += u32::from(check(&compiled.executable).is_ok());
+            }
+        };
+        for position in 0..metadata.len() {
+            for value in [0, 1, 2, 3, 0x7f, 0x80, 0xff] {
+                let mut bad = metadata.clone();
+                bad[position] = value;
+                try_one(&bad);
+                bad.splice(position..position, [0xff; 9]);
+                try_one(&bad);
+            }
+            try_one(&metadata[..position]);
+        }
+        assert!(loaded > accepted && accepted > 0);
+    }
+}

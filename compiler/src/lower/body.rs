@@ -44,11 +44,7 @@ struct Step {
 }
 
 impl<'a> Body<'a> {
-    pub fn new(
-        graph: &'a Graph,
-        sources: &'a BTreeMap<ValueId, Source>,
-        core: Option<(ValueId, DType)>,
-    ) -> Body<'a> {
+    pub fn new(graph: &'a Graph, sources: &'a BTreeMap<ValueId, Source>, core: Option<(ValueId, DType)>) -> Body<'a> {
         Body { graph, sources, core, operands: Vec::new(), steps: Vec::new(), at: BTreeMap::new() }
     }
 
@@ -61,14 +57,13 @@ impl<'a> Body<'a> {
             return Ok(Operand::Core);
         }
         let operand = match self.sources.get(&value) {
-            Some(Source::Splat(bits)) => {
-                self.step(PointFn::Const(*bits, self.graph.ty(value).dtype), Vec::new())
-            }
+            Some(Source::Splat(bits)) => self.step(PointFn::Const(*bits, self.graph.ty(value).dtype), Vec::new()),
             Some(source) => {
                 // One read serves all names of the same bytes.
-                let known = self.operands.iter().position(|(other, known)| {
-                    known == source && self.graph.ty(*other) == self.graph.ty(value)
-                });
+                let known = self
+                    .operands
+                    .iter()
+                    .position(|(other, known)| known == source && self.graph.ty(*other) == self.graph.ty(value));
                 let index = known.unwrap_or_else(|| {
                     self.operands.push((value, source.clone()));
                     self.operands.len() - 1

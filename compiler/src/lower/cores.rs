@@ -313,8 +313,7 @@ impl Lowering<'_> {
         let mut a_access = Access { value: a_buffer.0, dtype, layout: a_layout };
         let mut batch_axes = batch.clone();
         if b_batches == 1 && !batch.is_empty() {
-            let merged_after: Option<Vec<Layout>> =
-                reads_after.iter().map(|read| merge(&read.layout, n)).collect();
+            let merged_after: Option<Vec<Layout>> = reads_after.iter().map(|read| merge(&read.layout, n)).collect();
             let merged_a = merge(&a_access.layout, k);
             let merged_out = merge(&written[0].layout, n);
             if let (Some(after), Some(a), Some(out)) = (merged_after, merged_a, merged_out) {
@@ -326,11 +325,8 @@ impl Lowering<'_> {
                 batch_axes.clear();
             }
         }
-        let b_matrix = Layout {
-            offset: b_own.offset,
-            shape: vec![k, n],
-            strides: b_own.strides[b_own.rank() - 2..].to_vec(),
-        };
+        let b_matrix =
+            Layout { offset: b_own.offset, shape: vec![k, n], strides: b_own.strides[b_own.rank() - 2..].to_vec() };
         let (b_access, packed) = match b_source {
             Source::Constant { constant, .. }
                 if self.options.pack && dtype == DType::F32 && batch_axes.is_empty() && b_batches == 1 =>
@@ -343,8 +339,7 @@ impl Lowering<'_> {
             source => {
                 let ty = self.graph.ty(b).clone();
                 let (buffer, layout) = self.memory(source, &ty);
-                let layout =
-                    if batch_axes.is_empty() { b_matrix } else { views::broadcast(&layout, &b_full) };
+                let layout = if batch_axes.is_empty() { b_matrix } else { views::broadcast(&layout, &b_full) };
                 (Access { value: buffer.0, dtype, layout }, false)
             }
         };

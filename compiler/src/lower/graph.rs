@@ -119,8 +119,7 @@ impl Lowering<'_> {
             }
             Source::Splat(bits) => {
                 let buffer = self.out.add_buffer("%fill", TensorType::scalar(ty.dtype), BufferKind::Temporary);
-                let origin =
-                    Origin { label: "fill".into(), location: Location::default(), rules: Vec::new() };
+                let origin = Origin { label: "fill".into(), location: Location::default(), rules: Vec::new() };
                 self.fill(bits, whole(buffer, &TensorType::scalar(ty.dtype)), origin);
                 (buffer, views::broadcast(&Layout::dense(&[]), &ty.shape))
             }
@@ -265,18 +264,15 @@ impl Lowering<'_> {
                 let base = self.copied_base(inst)?;
                 let from = self.access(inst.operands[1])?;
                 let target = self.result(inst.results[0]);
-                let region = Layout {
-                    offset: *offset as i64,
-                    shape: from.layout.shape.clone(),
-                    strides: strides.clone(),
-                };
+                let region =
+                    Layout { offset: *offset as i64, shape: from.layout.shape.clone(), strides: strides.clone() };
                 let mut origin = Origin::of(inst);
                 origin.label = "update".into();
                 if region.is_empty() {
-                    self.sources.insert(inst.results[0], Source::Memory {
-                        buffer: base,
-                        layout: Layout::dense(&self.graph.ty(inst.results[0]).shape),
-                    });
+                    self.sources.insert(
+                        inst.results[0],
+                        Source::Memory { buffer: base, layout: Layout::dense(&self.graph.ty(inst.results[0]).shape) },
+                    );
                 } else {
                     self.copy(from, Access { layout: region, ..target }, Some(base), origin);
                 }
@@ -381,9 +377,7 @@ impl Lowering<'_> {
                 self.push(kernel, reads, writes, origin);
                 return Ok(());
             }
-            Op::TopK { axis, largest, sorted, .. } => {
-                Kernel::TopK { axis: *axis, largest: *largest, sorted: *sorted }
-            }
+            Op::TopK { axis, largest, sorted, .. } => Kernel::TopK { axis: *axis, largest: *largest, sorted: *sorted },
             Op::Cumulative { function, axis, exclusive, reverse } => {
                 Kernel::Cumulative { function: *function, axis: *axis, exclusive: *exclusive, reverse: *reverse }
             }

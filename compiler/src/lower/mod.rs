@@ -159,9 +159,15 @@ pub fn whole(buffer: BufferId, ty: &TensorType) -> Access {
 /// Where the elements of a graph value are.
 #[derive(Clone, Debug, PartialEq)]
 enum Source {
-    Memory { buffer: BufferId, layout: Layout },
+    Memory {
+        buffer: BufferId,
+        layout: Layout,
+    },
     /// A view of a constant that has no buffer yet: who reads it decides the form it is stored in.
-    Constant { constant: ConstId, layout: Layout },
+    Constant {
+        constant: ConstId,
+        layout: Layout,
+    },
     /// The same element everywhere, by its bits; needs no memory inside a program.
     Splat(u64),
 }

@@ -66,7 +66,8 @@ fn slice(layout: &Layout, axis: usize, start: i64, end: i64, step: i64) -> Layou
 pub fn unsqueeze(layout: &Layout, axes: &[usize]) -> Layout {
     let rank = layout.rank() + axes.len();
     let mut rest = layout.shape.iter().zip(&layout.strides);
-    let mut result = Layout { offset: layout.offset, shape: Vec::with_capacity(rank), strides: Vec::with_capacity(rank) };
+    let mut result =
+        Layout { offset: layout.offset, shape: Vec::with_capacity(rank), strides: Vec::with_capacity(rank) };
     for axis in 0..rank {
         let (extent, stride) = if axes.contains(&axis) {
             (1, 0)

@@ -49,7 +49,7 @@ pub use finding::{Finding, NoTie, Operand, Site};
 use self::memory::Memory;
 use self::region::{Region, Touched};
 use crate::contract::contract;
-use crate::executable::{Access, Executable, Place, PlannedValue, Plan, Space, Step, Write};
+use crate::executable::{Access, Executable, Place, Plan, PlannedValue, Space, Step, Write};
 use crate::kernel::Kernel;
 use crate::types::{InputMode, Layout};
 use crate::validate;
@@ -138,7 +138,9 @@ impl<'p> Replay<'p> {
     fn footprint(&self, access: &Access) -> Option<Footprint> {
         let place = self.value(access.value).place;
         match Region::of(place.offset, access.dtype.size() as u64, &access.layout) {
-            Touched::Bytes { region, exact } => Some(Footprint { space: place.space, region, frame: place.offset, exact }),
+            Touched::Bytes { region, exact } => {
+                Some(Footprint { space: place.space, region, frame: place.offset, exact })
+            }
             // Validation has seen every access inside its place, so nothing is out of range.
             Touched::Nothing | Touched::OutOfRange => None,
         }
@@ -204,10 +206,8 @@ impl<'p> Replay<'p> {
         self.operands(index, step);
         let kept = self.bases(index, step);
         self.rewrites(index, step);
-        if let Some(place) = step.workspace {
-            if let Some(region) = whole(place) {
-                self.memory.kill(place.space, &region, place.offset, None);
-            }
+        if let Some((place, region)) = step.workspace.and_then(|place| Some((place, whole(place)?))) {
+            self.memory.kill(place.space, &region, place.offset, None);
         }
         for (write, kept) in step.writes.iter().zip(&kept) {
             if let Some(footprint) = self.footprint(&write.access) {
@@ -442,9 +442,10 @@ impl<'p> Replay<'p> {
         named.sort_unstable();
         let filled = |&input: &u32| whole(self.value(plan.input_values[input as usize]).place).is_some();
         let filled: Vec<u32> = (0..plan.inputs.len() as u32).filter(filled).collect();
-        // Every pair that is looked at is listed or a finding, so a plan cannot make this loop longer than itself.
+        // Every pair that is looked up is listed or a finding, so a plan cannot make this loop longer than itself.
         for &written in filled.iter().filter(|&&input| self.written_inputs[input as usize]) {
-            for &other in filled.iter().filter(|&&other| other != written) {
+            let seen = |other: u32| other == written || (other < written && self.written_inputs[other as usize]);
+            for &other in filled.iter().filter(|&&other| !seen(other)) {
                 if named.binary_search(&(written.min(other), written.max(other))).is_err() {
                     let [written, other] = [written, other].map(|input| plan.inputs[input as usize].name.clone());
                     self.findings.push(Finding::Unassumed { written, other });
@@ -483,3 +484,6 @@ fn is_same_access(plan: &Plan, read: &Access, write: &Access) -> bool {
 fn permitted_ties(step: &Step) -> Vec<(usize, usize)> {
     contract(&step.kernel, &step.reads, &step.writes).into_iter().map(|(read, write, _)| (read, write)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,7 +220,9 @@ impl Region {
             rest = remainder;
             if pending.is_none() {
                 // The next own digit starts here when its reach comes to this stride.
-                pending = own.next_if(|&(extent, own_stride)| extent.checked_mul(own_stride).is_none_or(|r| r > stride) || own_stride == stride);
+                pending = own.next_if(|&(extent, own_stride)| {
+                    extent.checked_mul(own_stride).is_none_or(|r| r > stride) || own_stride == stride
+                });
             }
             let extent = match pending {
                 None => 1,
@@ -363,10 +365,10 @@ mod tests {
         let rank = random.below(4) as usize;
         let parent: Vec<usize> = (0..rank).map(|_| 1 + random.below(5) as usize).collect();
         let mut layout = Layout { offset: 0, shape: Vec::new(), strides: crate::types::dense_strides(&parent) };
-        for axis in 0..rank {
-            let start = random.below(parent[axis] as u64) as usize;
+        for (axis, &length) in parent.iter().enumerate() {
+            let start = random.below(length as u64) as usize;
             let step = 1 + random.below(2) as usize;
-            let extent = 1 + random.below(((parent[axis] - start).div_ceil(step)) as u64) as usize;
+            let extent = 1 + random.below((length - start).div_ceil(step) as u64) as usize;
             layout.offset += start as i64 * layout.strides[axis];
             layout.shape.push(extent);
             layout.strides[axis] *= step as i64;
@@ -440,11 +442,8 @@ mod tests {
 
     #[test]
     fn columns_of_a_large_matrix_are_told_apart_without_listing() {
-        let columns = |first: i64, count: usize| Layout {
-            offset: first,
-            shape: vec![1_000_000, count],
-            strides: vec![192, 1],
-        };
+        let columns =
+            |first: i64, count: usize| Layout { offset: first, shape: vec![1_000_000, count], strides: vec![192, 1] };
         let region = |layout: &Layout| match Region::of(64, 4, layout) {
             Touched::Bytes { region, exact: true } => region,
             other => panic!("{other:?}"),

@@ -71,7 +71,10 @@ impl std::fmt::Display for RunError {
             }
             RunError::Argument(message) => f.write_str(message),
             RunError::Aliased { written, other } => {
-                write!(f, "input {written}, which is written, shares bytes with {other}, against the plan's assumptions")
+                write!(
+                    f,
+                    "input {written}, which is written, shares bytes with {other}, against the plan's assumptions"
+                )
             }
             RunError::Fault(message) => f.write_str(message),
             RunError::Poisoned => f.write_str("an earlier run failed after it had begun to write state"),
