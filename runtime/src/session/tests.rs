@@ -205,7 +205,7 @@ fn pointers_that_share_bytes_take_the_fallback() {
     let pointer = bytes.as_mut_ptr();
     let input = |first: usize| RawInput { dtype: DType::F32, pointer: pointer.wrapping_add(first).cast(), bytes: 16 };
     // SAFETY: all inputs lie in `bytes`, which is only looked at between the runs.
-    let mut run = |raw: &mut RawSession, x: usize, s: usize| unsafe {
+    let run = |raw: &mut RawSession, x: usize, s: usize| unsafe {
         let run = raw.run(&[input(x), input(s)]);
         run.map(|(outputs, route)| (outputs.slice::<f32>(0).unwrap().to_vec(), route))
     };
