@@ -20,6 +20,9 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod gemm;
+pub mod pack;
+pub mod stack;
 
 use serde::{Deserialize, Serialize};
 
