@@ -8,3 +8,4 @@ pub mod simd;
 pub mod executable;
 pub mod bands;
 pub mod map;
+pub mod pack;

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::bands::{Bands, Tile};
 use crate::kernel::call::{RunError, Threads};
-use crate::kernel::pack::PANEL;
+use crate::pack::PANEL;
 use crate::simd::{Algorithm, Isa, Lanes};
 
 /// Rows in a strip.

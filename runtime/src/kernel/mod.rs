@@ -20,9 +20,14 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
-pub mod gemm;
-pub mod pack;
+pub mod grid;
+mod domain;
+mod element;
+pub mod prepared;
+pub mod reference;
+mod validate;
 pub mod stack;
+pub mod gemm;
 
 use serde::{Deserialize, Serialize};
 
