@@ -87,6 +87,9 @@ impl Bands {
         if !inside {
             return Err(RunError::Argument("a result lies outside its buffer".into()));
         }
+        if !out.as_ptr().addr().is_multiple_of(self.element) || !workspace.as_ptr().addr().is_multiple_of(8) {
+            return Err(RunError::Argument("a buffer is not aligned to its elements".into()));
+        }
         let scratch = scratch.max(1).next_multiple_of(64);
         let workers = self.workers(threads.count);
         if workers.checked_mul(scratch).is_none_or(|bytes| bytes > workspace.len()) {
@@ -195,16 +198,16 @@ impl Tile<'_> {
     /// The bytes of `length` elements of a row, from `column` on. They must lie on one line of the stack and be
     /// contiguous. Panics outside the tile.
     pub fn line_mut(&mut self, row: usize, column: usize, length: usize) -> &mut [u8] {
-        assert!(self.is_contiguous() && length <= self.bands.stack.line(column, length), "the columns are not one line");
+        assert!(
+            self.is_contiguous() && length <= self.bands.stack.line(column, length),
+            "the columns are not one line"
+        );
         let position = self.position(row, column, length);
         // SAFETY: `position` has checked that all `length` elements belong to this tile; the layout is injective and
         // inside the buffer (`Bands::new`, `Bands::run`), so the bytes exist and nobody else reaches them while
         // `self` is borrowed.
         unsafe {
-            std::slice::from_raw_parts_mut(
-                self.base.add(position * self.bands.element),
-                length * self.bands.element,
-            )
+            std::slice::from_raw_parts_mut(self.base.add(position * self.bands.element), length * self.bands.element)
         }
     }
 

@@ -190,6 +190,10 @@ impl Product {
         &self.bands
     }
 
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     fn scratch_bytes(&self) -> usize {
         (4 * (self.scratch.sums + self.scratch.right + self.scratch.left)).next_multiple_of(64)
     }
@@ -240,6 +244,14 @@ impl Product {
         let (sums, scratch) = scratch.split_at_mut(self.scratch.sums);
         let (right_scratch, left_scratch) = scratch.split_at_mut(self.scratch.right);
         let one_pass = self.blocks.depth >= self.shape.depth;
+        if self.shape.depth == 0 {
+            // There is nothing to read, not even an address; the sums are empty.
+            for row in rows {
+                sums[..columns.len()].fill(0.0);
+                finish.finish(isa, &mut tile, row, columns.start, &mut sums[..columns.len()]);
+            }
+            return;
+        }
         let mut begin = 0;
         loop {
             let depths = begin..(begin + self.blocks.depth).min(self.shape.depth);

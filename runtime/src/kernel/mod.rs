@@ -28,6 +28,10 @@ pub mod reference;
 mod validate;
 pub mod stack;
 pub mod gemm;
+pub mod epilogue;
+pub mod matmul;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 
