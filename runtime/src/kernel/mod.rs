@@ -25,6 +25,7 @@ mod domain;
 mod element;
 pub mod prepared;
 pub mod reference;
+pub mod tile;
 mod validate;
 pub mod stack;
 pub mod gemm;
