@@ -1,40 +1,44 @@
 //! What a product does with its sums: the epilogue program, applied to a line of a tile while it is in the cache.
 //!
 //! Nearly all epilogues are chains: each function takes the result of the one before, and perhaps a constant or an
-//! extra operand (bias, residual). A chain runs on vectors in registers. Any other program goes through the scalar
-//! meaning of its functions.
+//! extra operand (bias, residual). A chain runs on vectors in registers, from the sums straight to the result. Any other
+//! program, and any other dtype, goes to the tile interpreter.
 //!
 //! An extra operand may be the old content of the result (a tie). Each element of it is read before the same element
 //! is written, and by the thread that owns the tile.
 
+use half::{bf16, f16};
+
 use crate::bands::Tile;
 use crate::executable::Access;
 use crate::kernel::call::{Operand, RunError, Source};
-use crate::kernel::element::{load_bits, store_bits};
 use crate::kernel::gemm::Finish;
+use crate::kernel::grid::Grid;
 use crate::kernel::stack::{Stack, StackStrides};
-use crate::point::{MAX_REGISTERS, PointFn, Program};
-use crate::scalar;
+use crate::kernel::tile::{Out, TileProgram, Values};
+use crate::point::{PointFn, Program};
 use crate::simd::{Algorithm, Isa, Lanes, math};
-use crate::types::DType;
+use crate::types::{DType, Layout};
 
 /// The most functions in a chain; longer programs are rare and take the general way.
 const MAX_LINKS: usize = 8;
 
 /// An epilogue ready to run on the tiles of one product.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Epilogue {
     form: Form,
     /// Dtype of the core's result.
     core: DType,
+    written: DType,
     /// Strides of the extra operands over the written stack.
     extras: Vec<StackStrides>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Form {
     Chain(Vec<Link>),
-    Program { program: Program, dtypes: Vec<DType>, written: DType },
+    /// Over the positions of the written stack.
+    Program(TileProgram),
 }
 
 /// One function of a chain and its second operand.
@@ -72,8 +76,15 @@ enum Term {
 }
 
 impl Epilogue {
-    /// Prepares `program` for a core result of dtype `core` and extra operands with these strides, written as `written`.
-    pub fn new(program: &Program, core: DType, extras: Vec<StackStrides>, written: DType) -> Result<Epilogue, String> {
+    /// Prepares `program` for a core result of dtype `core` and extra operands with these strides over `stack`, written
+    /// as `written`.
+    pub fn new(
+        program: &Program,
+        core: DType,
+        stack: &Stack,
+        extras: Vec<StackStrides>,
+        written: DType,
+    ) -> Result<Epilogue, String> {
         let dtypes = program.dtypes()?;
         let fits = program.inputs.len() == extras.len() + 1
             && program.inputs[0] == core
@@ -84,9 +95,22 @@ impl Epilogue {
         }
         let form = match chain(program, &dtypes) {
             Some(links) if links.iter().all(|link| regular(link, &extras)) => Form::Chain(links),
-            _ => Form::Program { program: program.clone(), dtypes, written },
+            _ => {
+                let layouts: Vec<Layout> = extras.iter().map(|extra| extra.layout(stack)).collect();
+                let layouts: Vec<&Layout> = layouts.iter().collect();
+                let grid = Grid::row_major(&stack.shape(), &layouts)?;
+                Form::Program(TileProgram::new(program, true, grid, true)?)
+            }
         };
-        Ok(Epilogue { form, core, extras })
+        Ok(Epilogue { form, core, written, extras })
+    }
+
+    /// Scratch of one thread.
+    pub fn scratch_bytes(&self) -> usize {
+        match &self.form {
+            Form::Chain(_) => 0,
+            Form::Program(program) => program.scratch_bytes(),
+        }
     }
 }
 
@@ -228,18 +252,56 @@ enum Line<'a> {
 }
 
 impl Bound<'_> {
-    /// Element of extra operand `extra` that belongs to `row`, `column` of a batch entry.
-    fn position(&self, extra: usize, tile: &Tile, row: usize, column: usize) -> usize {
-        let strides = &self.epilogue.extras[extra];
-        let position = self.extras[extra].layout.offset
-            + strides.batch_offset(self.stack, tile.batch())
-            + row as i64 * strides.row()
-            + strides.column_offset(self.stack, column);
-        position as usize
+    /// Finishes one line of a row, given the core's results in the class of their dtype, rounded to the dtype.
+    #[expect(clippy::too_many_arguments)]
+    pub fn line(
+        &self,
+        isa: Isa,
+        tile: &mut Tile,
+        row: usize,
+        column: usize,
+        length: usize,
+        core: Values,
+        scratch: &mut [u8],
+    ) {
+        if tile.is_contiguous() {
+            let at = Place { batch: tile.batch(), row, column };
+            self.dense(isa, at, core, tile.line_mut(row, column, length), scratch);
+            return;
+        }
+        // Scattered results pass through a dense piece, which first holds the old elements.
+        const PIECE: usize = 64;
+        let mut piece = [0u64; PIECE];
+        let size = self.epilogue.written.size();
+        for start in (0..length).step_by(PIECE) {
+            let count = PIECE.min(length - start);
+            let piece: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut piece)[..count * size];
+            for (i, old) in piece.chunks_exact_mut(size).enumerate() {
+                tile.read(row, column + start + i, old);
+            }
+            let at = Place { batch: tile.batch(), row, column: column + start };
+            self.dense(isa, at, part(core, start, count), piece, scratch);
+            for (i, value) in piece.chunks_exact(size).enumerate() {
+                tile.write(row, column + start + i, value);
+            }
+        }
     }
 
-    /// Applies a chain to the sums of one line.
-    fn chain(&self, isa: Isa, links: &[Link], tile: &mut Tile, row: usize, column: usize, sums: &mut [f32]) {
+    /// Finishes neighbours on one line whose results lie, or will lie, densely in `out`.
+    fn dense(&self, isa: Isa, at: Place, core: Values, out: &mut [u8], scratch: &mut [u8]) {
+        match (&self.epilogue.form, core) {
+            (Form::Chain(links), Values::F32(sums)) => self.chain(isa, links, at, sums, bytemuck::cast_slice_mut(out)),
+            (Form::Chain(_), _) => {}
+            (Form::Program(program), core) => {
+                let position = (at.batch * self.stack.rows() + at.row) * self.stack.columns() + at.column;
+                let length = out.len() / self.epilogue.written.size();
+                let out = Out { bytes: out, origin: -(position as i64) };
+                program.run(isa, self.extras, Some(core), &mut [out], position, length, scratch);
+            }
+        }
+    }
+
+    fn chain(&self, isa: Isa, links: &[Link], at: Place, sums: &[f32], out: &mut [f32]) {
         let mut bound = [(LinkFn::Relu, Line::Splat(0.0)); MAX_LINKS];
         for (link, bound) in links.iter().zip(&mut bound) {
             let line = match link.term {
@@ -249,7 +311,7 @@ impl Bound<'_> {
                     Source::Written(_) => Line::Old,
                     Source::Bytes(bytes) => {
                         let elements: &[f32] = bytemuck::cast_slice(bytes);
-                        let position = self.position(extra, tile, row, column);
+                        let position = self.position(extra, at);
                         match self.epilogue.extras[extra].column() {
                             0 => Line::Splat(elements[position]),
                             _ => Line::Elements(&elements[position..][..sums.len()]),
@@ -259,89 +321,58 @@ impl Bound<'_> {
             };
             *bound = (link.function, line);
         }
-        let links = &bound[..links.len()];
-        if tile.is_contiguous() {
-            let out: &mut [f32] = bytemuck::cast_slice_mut(tile.line_mut(row, column, sums.len()));
-            isa.run(Chain { links, sums, out });
-            return;
-        }
-        // Scattered results pass through a dense piece, which first holds the old elements.
-        let mut piece = [0f32; 64];
-        for start in (0..sums.len()).step_by(piece.len()) {
-            let len = piece.len().min(sums.len() - start);
-            for (i, old) in piece[..len].iter_mut().enumerate() {
-                tile.read(row, column + start + i, bytemuck::bytes_of_mut(old));
-            }
-            let mut part = [(LinkFn::Relu, Line::Splat(0.0)); MAX_LINKS];
-            for (&(function, line), part) in links.iter().zip(&mut part) {
-                let line = match line {
-                    Line::Elements(elements) => Line::Elements(&elements[start..][..len]),
-                    line => line,
-                };
-                *part = (function, line);
-            }
-            isa.run(Chain { links: &part[..links.len()], sums: &sums[start..start + len], out: &mut piece[..len] });
-            for (i, value) in piece[..len].iter().enumerate() {
-                tile.write(row, column + start + i, bytemuck::bytes_of(value));
-            }
-        }
+        isa.run(Chain { links: &bound[..links.len()], sums, out });
     }
 
-    /// Writes one element, given the core's result as bits of its dtype.
-    pub fn element(&self, tile: &mut Tile, row: usize, column: usize, core: u64) {
-        let mut registers = [0u64; MAX_REGISTERS];
-        let (program, dtypes, written) = match &self.epilogue.form {
-            Form::Program { program, dtypes, written } => (program, dtypes, *written),
-            Form::Chain(_) => return self.chain_element(tile, row, column, core),
-        };
-        registers[0] = core;
-        let mut old = [0u8; 8];
-        for (extra, operand) in self.extras.iter().enumerate() {
-            registers[extra + 1] = match operand.source {
-                Source::Bytes(bytes) => load_bits(bytes, operand.dtype, self.position(extra, tile, row, column)),
-                Source::Written(_) => {
-                    tile.read(row, column, &mut old[..written.size()]);
-                    load_bits(&old, written, 0)
-                }
-            };
-        }
-        let inputs = program.inputs.len();
-        for (i, instr) in program.code.iter().enumerate() {
-            let arity = instr.function.row().arity;
-            let (mut of, mut values) = ([DType::F32; 3], [0u64; 3]);
-            for (place, &arg) in instr.args[..arity].iter().enumerate() {
-                of[place] = dtypes[usize::from(arg)];
-                values[place] = registers[usize::from(arg)];
-            }
-            registers[inputs + i] = scalar::eval(instr.function, &of[..arity], &values[..arity]);
-        }
-        let mut bytes = [0u8; 8];
-        store_bits(&mut bytes, written, 0, registers[usize::from(program.outputs[0])]);
-        tile.write(row, column, &bytes[..written.size()]);
+    /// Where in its slice the element of extra operand `extra` lies that belongs to `at`.
+    fn position(&self, extra: usize, at: Place) -> usize {
+        let strides = &self.epilogue.extras[extra];
+        let position = self.extras[extra].layout.offset
+            + strides.batch_offset(self.stack, at.batch)
+            + at.row as i64 * strides.row()
+            + strides.column_offset(self.stack, at.column);
+        position as usize
     }
+}
 
-    fn chain_element(&self, tile: &mut Tile, row: usize, column: usize, core: u64) {
-        let Form::Chain(links) = &self.epilogue.form else { return };
-        self.chain(Isa::PORTABLE, links, tile, row, column, &mut [f32::from_bits(core as u32)]);
+/// An element of the written stack.
+#[derive(Clone, Copy)]
+struct Place {
+    batch: usize,
+    row: usize,
+    column: usize,
+}
+
+fn part(values: Values, start: usize, count: usize) -> Values {
+    match values {
+        Values::F32(values) => Values::F32(&values[start..][..count]),
+        Values::I32(values) => Values::I32(&values[start..][..count]),
+        Values::F64(values) => Values::F64(&values[start..][..count]),
+        Values::I64(values) => Values::I64(&values[start..][..count]),
     }
 }
 
 impl Finish for Bound<'_> {
-    fn finish(&self, isa: Isa, tile: &mut Tile, row: usize, column: usize, sums: &mut [f32]) {
-        let mut start = 0;
-        while start < sums.len() {
-            let len = self.stack.line(column + start, sums.len() - start);
-            let sums = &mut sums[start..start + len];
-            match &self.epilogue.form {
-                Form::Chain(links) => self.chain(isa, links, tile, row, column + start, sums),
-                Form::Program { .. } => {
-                    for (i, &sum) in sums.iter().enumerate() {
-                        let core = scalar::encode_float(self.epilogue.core, f64::from(sum));
-                        self.element(tile, row, column + start + i, core);
-                    }
+    fn finish(&self, isa: Isa, tile: &mut Tile, row: usize, column: usize, sums: &mut [f32], scratch: &mut [u8]) {
+        match self.epilogue.core {
+            DType::F16 => {
+                for sum in sums.iter_mut() {
+                    *sum = f16::from_f32(*sum).to_f32();
                 }
             }
-            start += len;
+            DType::BF16 => {
+                for sum in sums.iter_mut() {
+                    *sum = bf16::from_f32(*sum).to_f32();
+                }
+            }
+            _ => {}
+        }
+        let mut start = 0;
+        while start < sums.len() {
+            let length = self.stack.line(column + start, sums.len() - start);
+            let core = Values::F32(&sums[start..start + length]);
+            self.line(isa, tile, row, column + start, length, core, scratch);
+            start += length;
         }
     }
 }
@@ -416,9 +447,9 @@ fn block<L: Lanes, const N: usize>(links: &[(LinkFn, Line)], sums: &[f32], out: 
             };
         }
     }
-    for v in 0..N {
+    for (v, x) in x.into_iter().enumerate() {
         let start = at + v * L::WIDTH;
         let end = (start + L::WIDTH).min(out.len());
-        x[v].store_partial(&mut out[start..end]);
+        x.store_partial(&mut out[start..end]);
     }
 }

@@ -163,26 +163,35 @@ pub trait Right: Sync {
 
 /// What becomes of the sums.
 pub trait Finish: Sync {
-    /// Writes the elements of `row` from `column` on, given their sums, which it may use as scratch.
-    fn finish(&self, isa: Isa, tile: &mut Tile, row: usize, column: usize, sums: &mut [f32]);
+    /// Writes the elements of `row` from `column` on, given their sums, which it may change. `scratch` has the bytes
+    /// that the product was prepared with.
+    fn finish(&self, isa: Isa, tile: &mut Tile, row: usize, column: usize, sums: &mut [f32], scratch: &mut [u8]);
 }
 
 /// A product of fixed shape, ready to run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Product {
     bands: Bands,
     shape: Shape,
     blocks: Blocks,
     scratch: Scratch,
+    /// Bytes of scratch for [`Finish`].
+    finish_bytes: usize,
+    threads: usize,
 }
 
 impl Product {
-    /// A product whose result is written through `bands`, which have the tile sizes of `shape.blocks()`.
-    pub fn new(bands: Bands, shape: Shape) -> Result<Product, String> {
+    /// A product for up to `threads` threads whose result is written through `bands`, which have the tile sizes of
+    /// `shape.blocks()`. Finishing a row needs `finish_bytes` of scratch.
+    pub fn new(bands: Bands, shape: Shape, finish_bytes: usize, threads: usize) -> Result<Product, String> {
         let blocks = shape.blocks();
         let scratch = shape.scratch(blocks);
-        scratch.elements().and_then(|elements| elements.checked_mul(16)).ok_or("a product needs too much scratch")?;
-        Ok(Product { bands, shape, blocks, scratch })
+        let fits = scratch.elements().is_some_and(|elements| elements < 1 << 40);
+        if !fits {
+            return Err("a product needs too much scratch".into());
+        }
+        let threads = if shape.is_large() { bands.workers(threads) } else { 1 };
+        Ok(Product { bands, shape, blocks, scratch, finish_bytes, threads })
     }
 
     /// The stack of matrices that is written.
@@ -195,16 +204,12 @@ impl Product {
     }
 
     fn scratch_bytes(&self) -> usize {
-        (4 * (self.scratch.sums + self.scratch.right + self.scratch.left)).next_multiple_of(64)
-    }
-
-    fn threads(&self, threads: usize) -> usize {
-        if self.shape.is_large() { self.bands.workers(threads) } else { 1 }
+        (4 * (self.scratch.sums + self.scratch.right + self.scratch.left)).next_multiple_of(64) + self.finish_bytes
     }
 
     /// Scratch for all threads.
-    pub fn workspace_bytes(&self, threads: usize) -> usize {
-        self.scratch_bytes().saturating_mul(self.threads(threads))
+    pub fn workspace_bytes(&self) -> usize {
+        self.scratch_bytes().next_multiple_of(64).saturating_mul(self.threads)
     }
 
     /// Computes the product. Element zero of the written layout is element `offset` of `out`.
@@ -220,9 +225,8 @@ impl Product {
         workspace: &mut [u8],
         threads: Threads,
     ) -> Result<(), RunError> {
-        let threads = Threads { count: self.threads(threads.count), ..threads };
+        let threads = Threads { count: threads.count.min(self.threads), ..threads };
         self.bands.run(threads, out, offset, workspace, self.scratch_bytes(), |tile, scratch, previous| {
-            let scratch = bytemuck::cast_slice_mut(scratch);
             self.tile(isa, left, right, finish, tile, scratch, previous);
         })
     }
@@ -235,20 +239,22 @@ impl Product {
         right: &dyn Right,
         finish: &dyn Finish,
         mut tile: Tile,
-        scratch: &mut [f32],
+        scratch: &mut [u8],
         previous: Option<(usize, usize)>,
     ) {
         let (batch, rows, columns) = (tile.batch(), tile.rows(), tile.columns());
         let panels = columns.len().div_ceil(PANEL);
         let width = panels * PANEL;
-        let (sums, scratch) = scratch.split_at_mut(self.scratch.sums);
+        let (finish_scratch, scratch) = scratch.split_at_mut(self.finish_bytes);
+        let (sums, scratch) = bytemuck::cast_slice_mut(scratch).split_at_mut(self.scratch.sums);
         let (right_scratch, left_scratch) = scratch.split_at_mut(self.scratch.right);
         let one_pass = self.blocks.depth >= self.shape.depth;
         if self.shape.depth == 0 {
             // There is nothing to read, not even an address; the sums are empty.
             for row in rows {
                 sums[..columns.len()].fill(0.0);
-                finish.finish(isa, &mut tile, row, columns.start, &mut sums[..columns.len()]);
+                let sums = &mut sums[..columns.len()];
+                finish.finish(isa, &mut tile, row, columns.start, sums, finish_scratch);
             }
             return;
         }
@@ -289,7 +295,7 @@ impl Product {
                 if last {
                     for (i, sums) in sums.chunks_exact_mut(width).take(height).enumerate() {
                         let sums = &mut sums[..columns.len()];
-                        finish.finish(isa, &mut tile, rows.start + row + i, columns.start, sums);
+                        finish.finish(isa, &mut tile, rows.start + row + i, columns.start, sums, finish_scratch);
                     }
                 }
                 row += height;

@@ -15,13 +15,14 @@ use crate::kernel::call::{Call, Operand, RunError};
 use crate::kernel::epilogue::{Bound, Epilogue, body_bytes, elements, strides};
 use crate::kernel::gemm::{Left, Panels, Product, Right, Rows, Shape};
 use crate::kernel::stack::{Stack, StackStrides};
+use crate::kernel::tile::Values;
 use crate::pack::PANEL;
 use crate::point::Program;
 use crate::simd::Isa;
 use crate::types::DType;
 
 /// A matmul ready to run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PreparedMatMul {
     form: Form,
     dtype: DType,
@@ -30,9 +31,10 @@ pub struct PreparedMatMul {
     right: Side,
     packed: bool,
     epilogue: Epilogue,
+    workspace_bytes: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Form {
     Floats(Product),
     /// The plain loop, in tiles of rows.
@@ -46,14 +48,18 @@ struct Side {
     depth: i64,
 }
 
+/// Columns that the plain loop takes at a time.
+const PLAIN: usize = 64;
+
 impl PreparedMatMul {
-    /// Prepares a matmul whose accesses have been validated against the kernel.
+    /// Prepares a matmul, whose accesses have been validated against the kernel, for up to `threads` threads.
     pub fn prepare(
         dtype: DType,
         packed: bool,
         epilogue: &Program,
         reads: &[Access],
         writes: &[Write],
+        threads: usize,
     ) -> Result<PreparedMatMul, String> {
         let ([a, b, extras @ ..], [write]) = (reads, writes) else {
             return Err("a matmul reads two factors and writes one result".into());
@@ -85,9 +91,9 @@ impl PreparedMatMul {
             <[StackStrides; 3]>::try_from(views).map_err(|_| "a matmul has three views".to_string())?;
         let left = Side { stack: left, depth: a_strides[column] };
         let right = Side { stack: right, depth: if packed { PANEL as i64 } else { b_strides[row] } };
-        let epilogue = Epilogue::new(epilogue, dtype, extras, out.dtype)?;
+        let epilogue = Epilogue::new(epilogue, dtype, &stack, extras, out.dtype)?;
         let size = out.dtype.size();
-        let form = if matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+        let (form, workspace_bytes) = if matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
             let shape = Shape {
                 batches: stack.batches(),
                 rows: stack.rows(),
@@ -98,20 +104,20 @@ impl PreparedMatMul {
             };
             let blocks = shape.blocks();
             let bands = Bands::new(stack, out_strides, size, blocks.rows, blocks.panels * PANEL)?;
-            Form::Floats(Product::new(bands, shape)?)
+            let product = Product::new(bands, shape, epilogue.scratch_bytes(), threads)?;
+            let bytes = product.workspace_bytes();
+            (Form::Floats(product), bytes)
         } else {
-            let columns = stack.columns();
-            Form::Plain(Bands::new(stack, out_strides, size, 8, columns)?)
+            let bands = Bands::new(stack, out_strides, size, 8, 16 * PLAIN)?;
+            let bytes = bands.workers(threads) * epilogue.scratch_bytes().max(1).next_multiple_of(64);
+            (Form::Plain(bands), bytes)
         };
-        Ok(PreparedMatMul { form, dtype, depth, left, right, packed, epilogue })
+        Ok(PreparedMatMul { form, dtype, depth, left, right, packed, epilogue, workspace_bytes })
     }
 
-    /// Scratch for up to `threads` threads.
-    pub fn workspace_bytes(&self, threads: usize) -> usize {
-        match &self.form {
-            Form::Floats(product) => product.workspace_bytes(threads),
-            Form::Plain(bands) => bands.workers(threads) * 64,
-        }
+    /// Scratch for all threads.
+    pub fn workspace_bytes(&self) -> usize {
+        self.workspace_bytes
     }
 
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
@@ -142,48 +148,90 @@ impl PreparedMatMul {
             Form::Plain(bands) => {
                 let finish = self.epilogue.bind(bands.stack(), extras)?;
                 let (a, b) = (Factor::new(a)?, Factor::new(b)?);
-                bands.run(threads, out.bytes, offset, workspace, 64, |mut tile, _, _| match self.dtype {
-                    DType::F64 => self.plain::<f64>(bands.stack(), a, b, &finish, &mut tile),
-                    DType::I64 => self.plain::<i64>(bands.stack(), a, b, &finish, &mut tile),
-                    DType::I32 => self.plain::<i32>(bands.stack(), a, b, &finish, &mut tile),
-                    DType::I16 => self.plain::<i16>(bands.stack(), a, b, &finish, &mut tile),
-                    DType::I8 => self.plain::<i8>(bands.stack(), a, b, &finish, &mut tile),
-                    _ => self.plain::<u8>(bands.stack(), a, b, &finish, &mut tile),
+                let bytes = self.epilogue.scratch_bytes();
+                bands.run(threads, out.bytes, offset, workspace, bytes, |mut tile, scratch, _| {
+                    let plain = Plain { isa, matmul: self, stack: bands.stack(), a, b, finish: &finish };
+                    match self.dtype {
+                        DType::F64 => plain.tile::<f64, f64>(&mut tile, scratch),
+                        DType::I64 => plain.tile::<i64, i64>(&mut tile, scratch),
+                        DType::I32 => plain.tile::<i32, i32>(&mut tile, scratch),
+                        DType::I16 => plain.tile::<i16, i32>(&mut tile, scratch),
+                        DType::I8 => plain.tile::<i8, i32>(&mut tile, scratch),
+                        _ => plain.tile::<u8, i32>(&mut tile, scratch),
+                    }
                 })
             }
         }
     }
+}
 
-    /// A tile of the plain loop.
-    fn plain<T: Number>(&self, stack: &Stack, a: Factor, b: Factor, finish: &Bound, tile: &mut Tile) {
-        let left = a.offset + self.left.stack.batch_offset(stack, tile.batch());
-        let right = b.offset + self.right.stack.batch_offset(stack, tile.batch());
+/// A call of the plain loop.
+struct Plain<'a> {
+    isa: Isa,
+    matmul: &'a PreparedMatMul,
+    stack: &'a Stack,
+    a: Factor<'a>,
+    b: Factor<'a>,
+    finish: &'a Bound<'a>,
+}
+
+impl Plain<'_> {
+    /// A tile of elements `T`, whose sums go to the epilogue as `C`.
+    fn tile<T: Number + Into<C>, C: Class>(&self, tile: &mut Tile, scratch: &mut [u8]) {
+        let (stack, a, b) = (self.stack, self.a, self.b);
+        let PreparedMatMul { left, right, depth, packed, .. } = self.matmul;
+        let left_start = a.offset + left.stack.batch_offset(stack, tile.batch());
+        let right_start = b.offset + right.stack.batch_offset(stack, tile.batch());
         let columns = tile.columns();
-        let mut sums = [T::ZERO; PANEL];
         for row in tile.rows() {
-            let left = left + row as i64 * self.left.stack.row();
-            for first in columns.clone().step_by(PANEL) {
-                let lanes = (columns.end - first).min(PANEL);
-                let mut starts = [0i64; PANEL];
+            let left_start = left_start + row as i64 * left.stack.row();
+            let mut first = columns.start;
+            while first < columns.end {
+                let lanes = stack.line(first, (columns.end - first).min(PLAIN));
+                let mut starts = [0i64; PLAIN];
                 for (lane, start) in starts[..lanes].iter_mut().enumerate() {
-                    *start = right
-                        + match self.packed {
-                            true => (first * self.depth + lane) as i64,
-                            false => self.right.stack.column_offset(stack, first + lane),
+                    let column = first + lane;
+                    *start = right_start
+                        + match packed {
+                            true => ((column / PANEL * depth) * PANEL + column % PANEL) as i64,
+                            false => right.stack.column_offset(stack, column),
                         };
                 }
-                sums.fill(T::ZERO);
-                for k in 0..self.depth as i64 {
-                    let factor = T::load(a.bytes, left + k * self.left.depth);
+                let mut sums = [T::ZERO; PLAIN];
+                for k in 0..*depth as i64 {
+                    let factor = T::load(a.bytes, left_start + k * left.depth);
                     for (sum, start) in sums[..lanes].iter_mut().zip(&starts) {
-                        *sum = sum.add_product(factor, T::load(b.bytes, start + k * self.right.depth));
+                        *sum = sum.add_product(factor, T::load(b.bytes, start + k * right.depth));
                     }
                 }
-                for (lane, sum) in sums[..lanes].iter().enumerate() {
-                    finish.element(tile, row, first + lane, sum.bits());
-                }
+                let sums = sums.map(T::into);
+                self.finish.line(self.isa, tile, row, first, lanes, C::values(&sums[..lanes]), scratch);
+                first += lanes;
             }
         }
+    }
+}
+
+/// A class of the tile interpreter.
+trait Class: Sized {
+    fn values(values: &[Self]) -> Values<'_>;
+}
+
+impl Class for f64 {
+    fn values(values: &[f64]) -> Values<'_> {
+        Values::F64(values)
+    }
+}
+
+impl Class for i64 {
+    fn values(values: &[i64]) -> Values<'_> {
+        Values::I64(values)
+    }
+}
+
+impl Class for i32 {
+    fn values(values: &[i32]) -> Values<'_> {
+        Values::I32(values)
     }
 }
 
@@ -205,11 +253,10 @@ trait Number: Copy {
     const ZERO: Self;
     fn load(bytes: &[u8], position: i64) -> Self;
     fn add_product(self, a: Self, b: Self) -> Self;
-    fn bits(self) -> u64;
 }
 
 macro_rules! number {
-    ($($type:ty, |$sum:ident, $a:ident, $b:ident| $value:expr, |$x:ident| $bits:expr;)*) => {
+    ($($type:ty, |$sum:ident, $a:ident, $b:ident| $value:expr;)*) => {
         $(impl Number for $type {
             const ZERO: Self = 0 as $type;
 
@@ -224,22 +271,17 @@ macro_rules! number {
                 let $sum = self;
                 $value
             }
-
-            fn bits(self) -> u64 {
-                let $x = self;
-                $bits
-            }
         })*
     };
 }
 
 number! {
-    f64, |sum, a, b| sum + a * b, |x| x.to_bits();
-    i64, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b)), |x| x as u64;
-    i32, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b)), |x| u64::from(x as u32);
-    i16, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b)), |x| u64::from(x as u16);
-    i8, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b)), |x| u64::from(x as u8);
-    u8, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b)), |x| u64::from(x);
+    f64, |sum, a, b| sum + a * b;
+    i64, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b));
+    i32, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b));
+    i16, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b));
+    i8, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b));
+    u8, |sum, a, b| sum.wrapping_add(a.wrapping_mul(b));
 }
 
 /// Elements that are `f32` or become it.

@@ -77,6 +77,11 @@ impl Stack {
         self.columns.iter().product()
     }
 
+    /// Extents: batch, rows, columns.
+    pub fn shape(&self) -> Vec<usize> {
+        self.batch.iter().chain([&self.rows]).chain(&self.columns).copied().collect()
+    }
+
     /// How many columns from `column` on, at most `limit`, lie on one line: their positions are an arithmetic
     /// progression in every view.
     #[inline]
@@ -115,7 +120,7 @@ impl StackStrides {
     pub fn layout(&self, stack: &Stack) -> Layout {
         Layout {
             offset: 0,
-            shape: stack.batch.iter().chain([&stack.rows]).chain(&stack.columns).copied().collect(),
+            shape: stack.shape(),
             strides: self.batch.iter().chain([&self.row]).chain(&self.columns).copied().collect(),
         }
     }

@@ -86,16 +86,16 @@ impl Case {
         results
     }
 
-    /// Runs `run` on every instruction set with one and with three threads. All must agree bit for bit on one
-    /// instruction set, and with the scalar meaning within `tolerance`, relative to the largest element.
-    pub fn check(&self, run: &Run, workspace_bytes: impl Fn(usize) -> usize, tolerance: f64) {
+    /// Runs `run`, prepared for three threads, on every instruction set with one and with three. All must agree bit for
+    /// bit on one instruction set, and with the scalar meaning within `tolerance`, relative to the largest element.
+    pub fn check(&self, run: &Run, workspace_bytes: usize, tolerance: f64) {
         let one = Threads { pool: None, count: 1 };
         let oracle = |_: Isa, call: Call| reference::run(&self.kernel, call);
         let expected = self.execute(&oracle, Isa::PORTABLE, one, reference::workspace_bytes(&self.kernel));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads start");
         for isa in Isa::available() {
-            let found = self.execute(run, isa, one, workspace_bytes(1));
-            let shared = self.execute(run, isa, Threads { pool: Some(&pool), count: 3 }, workspace_bytes(3));
+            let found = self.execute(run, isa, one, workspace_bytes);
+            let shared = self.execute(run, isa, Threads { pool: Some(&pool), count: 3 }, workspace_bytes);
             assert_eq!(found, shared, "threads change the result of {:?}", self.kernel);
             for ((write, found), expected) in self.writes.iter().zip(&found).zip(&expected) {
                 let dtype = write.access.dtype;

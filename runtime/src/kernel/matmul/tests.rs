@@ -8,8 +8,8 @@ use crate::types::Layout;
 
 fn check(case: &Case, tolerance: f64) {
     let Kernel::MatMul { dtype, packed, epilogue } = &case.kernel else { panic!("a matmul") };
-    let prepared = PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads, &case.writes).unwrap();
-    case.check(&|isa, call| prepared.run(isa, call), |threads| prepared.workspace_bytes(threads), tolerance);
+    let prepared = PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads, &case.writes, 3).unwrap();
+    case.check(&|isa, call| prepared.run(isa, call), prepared.workspace_bytes(), tolerance);
 }
 
 fn matmul(dtype: DType, epilogue: Program) -> Kernel {
@@ -189,6 +189,6 @@ fn hostile_layouts_are_refused() {
     let mut case = simple(4, 5, 6);
     case.writes[0].access.layout.strides = vec![5, 1];
     let Kernel::MatMul { dtype, packed, epilogue } = &case.kernel else { panic!("a matmul") };
-    assert!(PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads, &case.writes).is_err());
-    assert!(PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads[..1], &case.writes).is_err());
+    assert!(PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads, &case.writes, 1).is_err());
+    assert!(PreparedMatMul::prepare(*dtype, *packed, epilogue, &case.reads[..1], &case.writes, 1).is_err());
 }
