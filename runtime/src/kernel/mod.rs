@@ -20,6 +20,16 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+mod arg_reduce;
+mod cumulative;
+mod gather;
+mod lookup;
+mod pool;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
+
 pub mod grid;
 mod domain;
 mod element;
