@@ -13,3 +13,7 @@ pub mod source;
 pub mod functional;
 
 pub mod lower;
+
+pub mod place;
+pub mod plan;
+pub mod report;

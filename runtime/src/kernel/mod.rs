@@ -20,6 +20,29 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+mod arg_reduce;
+mod cumulative;
+mod gather;
+mod lookup;
+mod pool;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
+
+pub mod grid;
+mod domain;
+mod element;
+pub mod prepared;
+pub mod reference;
+pub mod tile;
+mod validate;
+pub mod stack;
+pub mod gemm;
+pub mod epilogue;
+pub mod matmul;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 
