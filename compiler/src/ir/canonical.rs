@@ -22,10 +22,10 @@ impl Canonical<'_> {
             self.renumbered[input.value.index()] = Some(value);
         }
         for (at, value) in self.from.values.iter().enumerate() {
-            if let Def::Constant(id) = value.def {
-                if !self.from.constant(id).is_inline() {
-                    self.value(ValueId(at as u32));
-                }
+            if let Def::Constant(id) = value.def
+                && !self.from.constant(id).is_inline()
+            {
+                self.value(ValueId(at as u32));
             }
         }
         self.block(Graph::BODY, Graph::BODY);

@@ -297,10 +297,10 @@ impl Verifier<'_> {
                 }
                 _ => {}
             }
-            if let Some(tie) = inst.tie {
-                if types.get(tie as usize).is_none_or(|ty| results.first() != Some(ty)) || inst.mutates {
-                    self.note(10, Some(id), format!("tie {tie} names no operand of the result's type"));
-                }
+            if let Some(tie) = inst.tie
+                && (types.get(tie as usize).is_none_or(|ty| results.first() != Some(ty)) || inst.mutates)
+            {
+                self.note(10, Some(id), format!("tie {tie} names no operand of the result's type"));
             }
         }
     }
@@ -341,11 +341,11 @@ impl Verifier<'_> {
                 let found = finals.len();
                 self.note(11, None, format!("input %{} has {expected} final values, found {found}", input.name));
             }
-            if let Some(&value) = finals.first() {
-                if graph.ty(value) != graph.ty(input.value) {
-                    let (found, expected) = (graph.ty(value), graph.ty(input.value));
-                    self.note(11, None, format!("the final value of %{} is {found}, expected {expected}", input.name));
-                }
+            if let Some(&value) = finals.first()
+                && graph.ty(value) != graph.ty(input.value)
+            {
+                let (found, expected) = (graph.ty(value), graph.ty(input.value));
+                self.note(11, None, format!("the final value of %{} is {found}, expected {expected}", input.name));
             }
         }
     }

@@ -55,10 +55,12 @@ impl Attributes {
     /// `dim` is another word for `axis`, `dims` for `axes`, where those are expected.
     pub fn rename(&mut self, expected: &[&str]) {
         for (other, name) in [("dim", "axis"), ("dims", "axes"), ("axis", "axes"), ("dim", "axes")] {
-            if expected.contains(&name) && !expected.contains(&other) && self.get(name).is_none() {
-                if let Some(entry) = self.entries.iter_mut().find(|entry| entry.0 == other) {
-                    entry.0 = name.to_string();
-                }
+            if expected.contains(&name)
+                && !expected.contains(&other)
+                && self.get(name).is_none()
+                && let Some(entry) = self.entries.iter_mut().find(|entry| entry.0 == other)
+            {
+                entry.0 = name.to_string();
             }
         }
     }
@@ -134,7 +136,7 @@ pub fn inferred_shape(x: &TensorType, extents: &[i64]) -> Result<Vec<usize>, Str
         }
     }
     if let Some(axis) = open {
-        let known = crate::types::elements(&shape).filter(|&known| known > 0 && x.len() % known == 0);
+        let known = crate::types::elements(&shape).filter(|&known| known > 0 && x.len().is_multiple_of(known));
         let known =
             known.ok_or_else(|| format!("{x} has {} elements and cannot take the shape {extents:?}", x.len()))?;
         shape[axis] = x.len() / known;

@@ -247,10 +247,10 @@ impl<'a> Lowering<'a> {
             let data = self.filling(&ty, filling, span)?;
             Ok(self.graph.add_constant(Constant { name: name.text.clone(), ty, data }))
         });
-        if let (Ok(value), true) = (&value, name.numbered) {
-            if let crate::ir::Def::Constant(id) = self.graph.value(*value).def {
-                self.graph.constants[id.index()].name = String::new();
-            }
+        if let (Ok(value), true) = (&value, name.numbered)
+            && let crate::ir::Def::Constant(id) = self.graph.value(*value).def
+        {
+            self.graph.constants[id.index()].name = String::new();
         }
         self.define(Graph::BODY, name, value.ok());
     }
@@ -485,13 +485,13 @@ impl<'a> Lowering<'a> {
         for (place, (name, ty)) in inst.results.iter().enumerate() {
             let value = results.get(place).copied();
             self.define(block, name, value);
-            if let (Some(ty), Some(value)) = (ty, value) {
-                if let Ok(declared) = self.tensor_type(ty) {
-                    let inferred = self.graph.ty(value);
-                    if declared != *inferred {
-                        let message = format!("%{} has type {inferred}, declared as {declared}", name.text);
-                        self.note(ty.span, message);
-                    }
+            if let (Some(ty), Some(value)) = (ty, value)
+                && let Ok(declared) = self.tensor_type(ty)
+            {
+                let inferred = self.graph.ty(value);
+                if declared != *inferred {
+                    let message = format!("%{} has type {inferred}, declared as {declared}", name.text);
+                    self.note(ty.span, message);
                 }
             }
         }

@@ -40,7 +40,7 @@ impl Emit<'_> {
         self.graph.ty(value)
     }
 
-    fn all(&mut self, op: Op, operands: &[ValueId]) -> Result<Vec<ValueId>, Mistake> {
+    fn all(&mut self, op: Op, operands: &[ValueId]) -> Built {
         let inst = self.graph.append(self.block, op, operands, self.location.clone())?;
         self.made.push(inst);
         Ok(self.graph.inst(inst).results.clone())
@@ -75,6 +75,9 @@ impl Emit<'_> {
     }
 }
 
+/// The results of a row.
+pub type Built = Result<Vec<ValueId>, Mistake>;
+
 /// An op that stands for others.
 pub struct Sugar {
     pub name: &'static str,
@@ -85,7 +88,7 @@ pub struct Sugar {
     pub writes: bool,
     /// What it stands for, in one line.
     pub doc: &'static str,
-    pub build: fn(&mut Emit<'_>, &[ValueId], &Attributes) -> Result<Vec<ValueId>, Mistake>,
+    pub build: fn(&mut Emit<'_>, &[ValueId], &Attributes) -> Built,
 }
 
 /// The row called `name`.
@@ -226,31 +229,26 @@ sugar! {
     };
 }
 
-fn reduce(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: ReduceFn) -> Result<Vec<ValueId>, Mistake> {
+fn reduce(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: ReduceFn) -> Built {
     let rank = e.ty(x[0]).rank();
     let axes = a.axes("axes", rank)?.unwrap_or_else(|| (0..rank).collect());
     let keepdim = a.read("keepdim")?.unwrap_or(false);
     Ok(vec![e.one(Op::Reduce { function, axes, keepdim }, x)?])
 }
 
-fn arg_reduce(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, largest: bool) -> Result<Vec<ValueId>, Mistake> {
+fn arg_reduce(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, largest: bool) -> Built {
     let axis = a.axis("axis", e.ty(x[0]).rank())?;
     let axis = axis.ok_or_else(|| Mistake::from("the attribute axis is missing (an integer)".to_string()))?;
     let keepdim = a.read("keepdim")?.unwrap_or(false);
     Ok(vec![e.one(Op::ArgReduce { largest, axis, keepdim, last: false }, x)?])
 }
 
-fn cumulative(
-    e: &mut Emit<'_>,
-    x: &[ValueId],
-    a: &Attributes,
-    function: CumulativeFn,
-) -> Result<Vec<ValueId>, Mistake> {
+fn cumulative(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: CumulativeFn) -> Built {
     let axis = a.axis("axis", e.ty(x[0]).rank())?.unwrap_or(0);
     Ok(vec![e.one(Op::Cumulative { function, axis, exclusive: false, reverse: false }, x)?])
 }
 
-fn pool(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: PoolFn) -> Result<Vec<ValueId>, Mistake> {
+fn pool(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: PoolFn) -> Built {
     let spatial = e.ty(x[0]).rank().saturating_sub(2);
     let kernel = a.counts("kernel", spatial)?;
     let kernel =
@@ -261,7 +259,7 @@ fn pool(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: PoolFn) -> Re
     Ok(vec![e.one(Op::Pool { function, kernel, strides, pads_begin: pads.clone(), pads_end: pads, dilations }, x)?])
 }
 
-fn clamp(e: &mut Emit<'_>, x: ValueId, min: Option<f64>, max: Option<f64>) -> Result<Vec<ValueId>, Mistake> {
+fn clamp(e: &mut Emit<'_>, x: ValueId, min: Option<f64>, max: Option<f64>) -> Built {
     if min.is_none() && max.is_none() {
         return Err("clamp has a bound `min`, `max` or both".to_string().into());
     }
@@ -275,7 +273,7 @@ fn clamp(e: &mut Emit<'_>, x: ValueId, min: Option<f64>, max: Option<f64>) -> Re
     Ok(vec![value])
 }
 
-fn scaled_sum(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: PointFn) -> Result<Vec<ValueId>, Mistake> {
+fn scaled_sum(e: &mut Emit<'_>, x: &[ValueId], a: &Attributes, function: PointFn) -> Built {
     let mut term = e.point(function, &x[1..])?;
     if let Some(value) = a.read::<Float>("value")? {
         let value = e.like(x[0], value.get());
