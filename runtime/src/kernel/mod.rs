@@ -20,7 +20,10 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod copy;
 pub mod grid;
+pub mod map;
+pub mod parallel;
 mod domain;
 mod element;
 pub mod prepared;
