@@ -63,9 +63,7 @@ impl Map {
 
     /// Runs the map. Fails, before anything is written, when the call does not fit what was prepared.
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
-        let expected: [&Layout; 2 * MAX_REGISTERS] =
-            std::array::from_fn(|i| self.layouts.get(i).unwrap_or(&self.layouts[0]));
-        check_call(call.reads, call.writes, &expected[..self.layouts.len()])?;
+        check_call(call.reads, call.writes, &self.layouts)?;
         match self.results.len() {
             1 => self.run_with::<1>(isa, call),
             2..=4 => self.run_with::<4>(isa, call),

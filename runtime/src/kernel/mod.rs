@@ -22,7 +22,11 @@
 pub mod call;
 pub mod copy;
 pub mod grid;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod map;
+#[cfg(test)]
+mod map_tests;
 pub mod parallel;
 mod domain;
 mod element;

@@ -75,7 +75,7 @@ pub fn cut_out<'a>(grid: &Grid, layout: usize, dtype: DType, out: Out<'a>, posit
 
 /// Checks that slices hold what their layouts name, aligned, and that ties name results of the same size and shape.
 /// Kernels index without further checks of their own.
-pub fn check_call(reads: &[Operand], writes: &[Target], expected: &[&Layout]) -> Result<(), RunError> {
+pub fn check_call(reads: &[Operand], writes: &[Target], expected: &[Layout]) -> Result<(), RunError> {
     if reads.len() + writes.len() != expected.len() {
         return Err(RunError::Argument("a kernel got another number of operands than it was prepared for".into()));
     }

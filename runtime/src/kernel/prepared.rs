@@ -5,9 +5,11 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError};
+use crate::kernel::map::Map;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, reference};
 use crate::simd::Isa;
+use crate::types::Layout;
 
 /// A kernel ready to run on operands of the layouts it was prepared for.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct Prepared {
 
 #[derive(Debug)]
 enum Form {
+    Map(Map),
     Reference(Kernel),
 }
 
@@ -26,13 +29,19 @@ enum Form {
 pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usize) -> Result<Prepared, String> {
     let named = |message: String| format!("{}: {message}", kernel.name());
     validate(kernel, reads, writes).map_err(named)?;
+    let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
+    let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
     let (form, workspace_bytes) = match kernel {
         Kernel::Conv { packed: true, .. } | Kernel::Recurrent { packed: true, .. } => {
             return Err(named("packed weights have no form for these operands".into()));
         }
+        Kernel::Map { program } => {
+            let map = Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?;
+            let bytes = map.workspace_bytes();
+            (Form::Map(map), bytes)
+        }
         _ => (Form::Reference(kernel.clone()), reference::workspace_bytes(kernel)),
     };
-    let _ = threads;
     Ok(Prepared { form, workspace_bytes })
 }
 
@@ -50,8 +59,8 @@ impl Prepared {
     /// Runs the kernel. The layouts and dtypes of the call are those it was prepared for. Fails only on an index out of
     /// range or on an operand tied against the kernel's contract, and then has written nothing.
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
-        let _ = isa;
         match &self.form {
+            Form::Map(map) => map.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),
         }
     }
