@@ -1,1 +1,3 @@
 //! The one test binary: every module is a family of tests over the whole house.
+
+mod kernels;

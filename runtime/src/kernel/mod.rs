@@ -22,18 +22,28 @@
 pub mod call;
 pub mod copy;
 pub mod grid;
-#[cfg(test)]
-pub(crate) mod harness;
 pub mod map;
-#[cfg(test)]
-mod map_tests;
 pub mod parallel;
-mod domain;
-mod element;
 pub mod prepared;
 pub mod reference;
 pub mod tile;
+mod arg_reduce;
+mod cumulative;
+mod domain;
+mod element;
+mod gather;
+mod lookup;
+mod pool;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
 mod validate;
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod map_tests;
 
 use serde::{Deserialize, Serialize};
 
