@@ -39,6 +39,12 @@ mod scatter;
 mod share;
 mod top_k;
 mod validate;
+pub mod stack;
+pub mod gemm;
+pub mod epilogue;
+pub mod matmul;
+#[cfg(test)]
+mod testing;
 
 #[cfg(test)]
 pub(crate) mod harness;
