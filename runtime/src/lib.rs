@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod contract;
 pub mod simd;
 pub mod pack;
+pub mod bands;
 pub mod executable;
 pub mod arena;
 pub mod map;

@@ -20,8 +20,17 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod copy;
+pub mod grid;
+pub mod map;
+pub mod parallel;
+pub mod prepared;
+pub mod reference;
+pub mod tile;
 mod arg_reduce;
 mod cumulative;
+mod domain;
+mod element;
 mod gather;
 mod lookup;
 mod pool;
@@ -29,6 +38,7 @@ mod resize;
 mod scatter;
 mod share;
 mod top_k;
+<<<<<<< HEAD
 
 pub mod grid;
 mod domain;
@@ -37,6 +47,20 @@ pub mod prepared;
 pub mod reference;
 pub mod tile;
 pub(crate) mod validate;
+=======
+mod validate;
+pub mod stack;
+pub mod gemm;
+pub mod epilogue;
+pub mod matmul;
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod map_tests;
+>>>>>>> main
 
 use serde::{Deserialize, Serialize};
 
