@@ -38,17 +38,7 @@ mod resize;
 mod scatter;
 mod share;
 mod top_k;
-<<<<<<< HEAD
-
-pub mod grid;
-mod domain;
-mod element;
-pub mod prepared;
-pub mod reference;
-pub mod tile;
 pub(crate) mod validate;
-=======
-mod validate;
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;
@@ -60,7 +50,6 @@ mod testing;
 pub(crate) mod harness;
 #[cfg(test)]
 mod map_tests;
->>>>>>> main
 
 use serde::{Deserialize, Serialize};
 
