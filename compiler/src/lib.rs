@@ -10,6 +10,8 @@ pub mod seeded;
 
 pub mod functional;
 
+pub mod rewrite;
+
 pub mod lower;
 
 pub mod place;
