@@ -6,5 +6,6 @@ pub mod scalar;
 pub mod kernel;
 pub mod simd;
 pub mod executable;
+pub mod bands;
 pub mod map;
 pub mod pack;
