@@ -12,6 +12,8 @@ pub mod source;
 
 pub mod functional;
 
+pub mod rewrite;
+
 pub mod lower;
 
 pub mod place;
