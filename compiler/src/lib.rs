@@ -11,3 +11,7 @@ pub mod seeded;
 pub mod functional;
 
 pub mod lower;
+
+pub mod place;
+pub mod plan;
+pub mod report;

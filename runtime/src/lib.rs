@@ -7,3 +7,4 @@ pub mod kernel;
 pub mod simd;
 pub mod executable;
 pub mod map;
+pub mod pack;

@@ -12,11 +12,18 @@
 //! - an `inout` input: a last copy of its final value into a buffer pinned to the input's bytes.
 //! - an output that is an input, a weight or another output: a copy into bytes of its own.
 
+mod body;
+mod cores;
+mod graph;
+mod views;
+
+pub use graph::{LowerOptions, lower};
+
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;
 
-use crate::ir::Location;
-use crate::types::{InputMode, TensorType};
+use crate::ir::{ConstId, Location};
+use crate::types::{InputMode, Layout, TensorType};
 
 /// A buffer of a [`KernelGraph`]; the `value` of its accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +66,7 @@ impl Buffer {
 /// Which constant a weight is, and how its bytes are laid out in the file.
 #[derive(Clone, Debug)]
 pub struct Weight {
-    pub constant: crate::ir::ConstId,
+    pub constant: ConstId,
     pub form: WeightForm,
     /// Dtype and shape as stored.
     pub stored: TensorType,
@@ -71,7 +78,7 @@ pub enum WeightForm {
     /// As in the graph.
     Dense,
     /// `pack::pack_b` of a strided matrix view of the constant.
-    MatMul { layout: situ_runtime::types::Layout },
+    MatMul { layout: Layout },
     /// `pack::pack_conv` of the constant.
     Conv { groups: usize },
 }
@@ -146,5 +153,21 @@ pub fn is_copy(node: &KernelNode) -> bool {
 
 /// The dense access of a whole buffer.
 pub fn whole(buffer: BufferId, ty: &TensorType) -> Access {
-    Access { value: buffer.0, dtype: ty.dtype, layout: crate::types::Layout::dense(&ty.shape) }
+    Access { value: buffer.0, dtype: ty.dtype, layout: Layout::dense(&ty.shape) }
+}
+
+/// Where the elements of a graph value are.
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    Memory {
+        buffer: BufferId,
+        layout: Layout,
+    },
+    /// A view of a constant that has no buffer yet: who reads it decides the form it is stored in.
+    Constant {
+        constant: ConstId,
+        layout: Layout,
+    },
+    /// The same element everywhere, by its bits; needs no memory inside a program.
+    Splat(u64),
 }

@@ -20,6 +20,12 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod grid;
+mod domain;
+mod element;
+pub mod prepared;
+pub mod reference;
+mod validate;
 
 use serde::{Deserialize, Serialize};
 

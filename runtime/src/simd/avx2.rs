@@ -95,6 +95,7 @@ impl Lanes for F32x8 {
 
     const WIDTH: usize = WIDTH;
     const REGISTERS: usize = 16;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {

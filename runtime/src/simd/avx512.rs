@@ -111,6 +111,7 @@ impl Lanes for F32x16 {
 
     const WIDTH: usize = WIDTH;
     const REGISTERS: usize = 32;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {

@@ -15,6 +15,7 @@
 
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
+pub mod math;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -54,6 +55,8 @@ pub trait Lanes:
     const WIDTH: usize;
     /// Number of vector registers, which bounds how much an algorithm should keep in flight.
     const REGISTERS: usize;
+    /// Whether [`Lanes::mul_add`] rounds once.
+    const FUSED: bool;
 
     fn splat(value: f32) -> Self;
 

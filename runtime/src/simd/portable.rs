@@ -82,6 +82,8 @@ impl Lanes for F32x8 {
     const WIDTH: usize = WIDTH;
     // In vectors of this width; the machine's own are usually half as wide.
     const REGISTERS: usize = 8;
+    // Without the instruction the fused form is a slow library call.
+    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -101,8 +103,7 @@ impl Lanes for F32x8 {
 
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // Without the instruction the fused form is a slow library call.
-        if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+        if Self::FUSED {
             F32x8(from_fn(|lane| self.0[lane].mul_add(factor.0[lane], addend.0[lane])))
         } else {
             self * factor + addend
