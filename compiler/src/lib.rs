@@ -7,6 +7,11 @@ pub mod types;
 pub mod ops;
 pub mod ir;
 pub mod seeded;
+pub mod eval;
+
+pub mod source;
+
+pub mod conformance;
 
 pub mod functional;
 

@@ -21,8 +21,8 @@
 
 pub mod call;
 pub mod grid;
-mod domain;
-mod element;
+pub mod domain;
+pub mod element;
 pub mod prepared;
 pub mod reference;
 mod validate;

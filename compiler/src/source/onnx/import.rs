@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use situ_runtime::map::FileBytes;
 
 use super::model::{self, Attribute, Dim, Function, Model, Node, Opset, ValueInfo, ValueType};
@@ -60,22 +60,89 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, Vec<Diagnos
     let file = FileBytes::open(path, options.mmap).map_err(refuse)?;
     let resolved = path.canonicalize().map_err(refuse)?;
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    import_model(file, resolved.parent(), &name, options)
+    import_model(&file, resolved.parent(), &name, options).map_err(|refusal| refusal.diagnostics)
 }
 
 /// Imports a model that is in memory; it cannot have external data.
-pub fn import_bytes(bytes: FileBytes, options: &ImportOptions) -> Result<Graph, Vec<Diagnostic>> {
-    import_model(bytes, None, "", options)
+pub fn import_bytes(bytes: &FileBytes, options: &ImportOptions) -> Result<Graph, Vec<Diagnostic>> {
+    import_model(bytes, None, "", options).map_err(|refusal| refusal.diagnostics)
+}
+
+/// A graph, and the names of the inputs that became constants because an operand that decides a shape depends on them.
+#[derive(Debug)]
+pub struct BoundImport {
+    pub graph: Graph,
+    pub bound: Vec<String>,
+}
+
+/// Imports the model in a file whose inputs will be `values`: open extents are taken from them, and inputs that must be
+/// known when compiling become constants; the others stay inputs.
+pub fn import_for(path: &Path, values: &IndexMap<String, eval::Tensor>) -> Result<BoundImport, Vec<Diagnostic>> {
+    let place = path.display().to_string();
+    let refuse = |error: std::io::Error| vec![Diagnostic::invalid(&place, error.to_string())];
+    let mut options = ImportOptions { mmap: false, ..ImportOptions::default() };
+    let file = FileBytes::open(path, options.mmap).map_err(refuse)?;
+    let resolved = path.canonicalize().map_err(refuse)?;
+    options.input_shapes = values.iter().map(|(name, tensor)| (name.clone(), tensor.ty.shape.clone())).collect();
+    loop {
+        match import_model(&file, resolved.parent(), "", &options) {
+            Ok(graph) => {
+                let bound = options.bind_inputs.into_keys().collect();
+                return Ok(BoundImport { graph, bound });
+            }
+            Err(refusal) => {
+                let before = options.bind_inputs.len();
+                for name in refusal.unknown_inputs {
+                    if let Some(tensor) = values.get(&name) {
+                        options.bind_inputs.insert(name, tensor.clone());
+                    }
+                }
+                if options.bind_inputs.len() == before {
+                    return Err(refusal.diagnostics);
+                }
+            }
+        }
+    }
+}
+
+/// Names and declared shapes of a model's inputs, initializers left out. Open extents are 1.
+pub fn signature(path: &Path) -> Result<Vec<(String, Vec<usize>)>, Diagnostic> {
+    let file = FileBytes::open(path, false)
+        .map_err(|error| Diagnostic::invalid(path.display().to_string(), error.to_string()))?;
+    let model =
+        model::read(&file).map_err(|Malformed(message)| Diagnostic::invalid("not a valid ONNX file", message))?;
+    let initializers: HashSet<&str> = model.graph.initializers.iter().map(|tensor| tensor.name).collect();
+    let inputs = model.graph.inputs.iter().filter(|input| !initializers.contains(input.name));
+    let extents = |ty: &ValueType| match ty {
+        ValueType::Tensor { shape: Some(dims), .. } => dims
+            .iter()
+            .map(|dim| match dim {
+                Dim::Known(extent) => usize::try_from(*extent).unwrap_or(1),
+                _ => 1,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    Ok(inputs.map(|input| (input.name.to_string(), extents(&input.ty))).collect())
+}
+
+/// Why a model was not imported.
+struct Refusal {
+    diagnostics: Vec<Diagnostic>,
+    /// Inputs that operands which decide shapes depend on.
+    unknown_inputs: IndexSet<String>,
 }
 
 fn import_model(
-    file: FileBytes,
+    file: &FileBytes,
     folder: Option<&Path>,
     name: &str,
     options: &ImportOptions,
-) -> Result<Graph, Vec<Diagnostic>> {
-    let model =
-        model::read(&file).map_err(|Malformed(message)| vec![Diagnostic::invalid("not a valid ONNX file", message)])?;
+) -> Result<Graph, Refusal> {
+    let model = model::read(file).map_err(|Malformed(message)| Refusal {
+        diagnostics: vec![Diagnostic::invalid("not a valid ONNX file", message)],
+        unknown_inputs: IndexSet::new(),
+    })?;
     let name = legal_name(if name.is_empty() { model.graph.name } else { name }).unwrap_or_else(|| "graph".into());
     let files = Files::new(file.clone(), folder.map(Path::to_path_buf), options.mmap);
     let mut importer = Importer {
@@ -89,9 +156,15 @@ fn import_model(
         names: HashSet::new(),
         nodes: 0,
         fold_budget: FOLD_BUDGET,
+        input_names: HashMap::new(),
+        unknown_inputs: IndexSet::new(),
     };
     importer.run();
-    if importer.diagnostics.is_empty() { Ok(prune(importer.graph)) } else { Err(importer.diagnostics) }
+    if importer.diagnostics.is_empty() {
+        Ok(prune(importer.graph))
+    } else {
+        Err(Refusal { diagnostics: importer.diagnostics, unknown_inputs: importer.unknown_inputs })
+    }
 }
 
 /// Element operations that folding may spend on one model, so that no model makes importing slow.
@@ -137,6 +210,9 @@ pub struct Importer<'a> {
     names: HashSet<String>,
     nodes: usize,
     pub fold_budget: usize,
+    /// The model's names of the graph's inputs.
+    input_names: HashMap<ValueId, &'a str>,
+    unknown_inputs: IndexSet<String>,
 }
 
 impl<'a> Importer<'a> {
@@ -208,6 +284,7 @@ impl<'a> Importer<'a> {
             self.names.insert(name.clone());
         }
         let value = self.graph.add_input(name, InputMode::Read, ty);
+        self.input_names.insert(value, input.name);
         self.bind(input.name, Bound::Value(value));
         Ok(())
     }
@@ -332,7 +409,8 @@ impl<'a> Importer<'a> {
                     }
                 }
                 Err(stop) => {
-                    let named = if node.name.is_empty() { format!("{}#{index}", node.op_type) } else { node.name.into() };
+                    let named =
+                        if node.name.is_empty() { format!("{}#{index}", node.op_type) } else { node.name.into() };
                     let opset = self.opset(node.domain).unwrap_or(0);
                     match stop {
                         Stop::Unsupported(why) => {
@@ -368,6 +446,27 @@ impl<'a> Importer<'a> {
             }
             self.graph.values[value.index()].name = name;
         }
+    }
+
+    /// Records that `value` should have been a constant, and names the inputs it is computed from.
+    pub fn unknown(&mut self, value: ValueId) -> String {
+        let mut seen = HashSet::new();
+        let mut pending = vec![value];
+        let mut names = Vec::new();
+        while let Some(value) = pending.pop() {
+            if !seen.insert(value) {
+                continue;
+            }
+            if let Some(&name) = self.input_names.get(&value) {
+                names.push(name);
+            }
+            if let Some(inst) = self.graph.producer(value) {
+                pending.extend(&self.graph.inst(inst).operands);
+            }
+        }
+        names.sort_unstable();
+        self.unknown_inputs.extend(names.iter().map(|name| name.to_string()));
+        names.join(", ")
     }
 
     /// The values of a node's outputs.
@@ -428,8 +527,11 @@ impl<'a> Importer<'a> {
         let mut attributes: HashMap<&'a str, &'a Attribute<'a>> =
             function.defaults.iter().map(|attribute| (attribute.name, attribute)).collect();
         for attribute in &node.attributes {
-            let given =
-                if attribute.reference.is_empty() { Some(attribute) } else { self.referenced_attribute(attribute.reference) };
+            let given = if attribute.reference.is_empty() {
+                Some(attribute)
+            } else {
+                self.referenced_attribute(attribute.reference)
+            };
             if let Some(given) = given {
                 attributes.insert(attribute.name, given);
             }
@@ -513,8 +615,11 @@ fn prune(graph: Graph) -> Graph {
     }
     for id in kept {
         let inst = graph.inst(id);
-        let operands: Vec<ValueId> =
-            inst.operands.iter().map(|operand| moved[operand.index()].expect("operands are defined before uses")).collect();
+        let operands: Vec<ValueId> = inst
+            .operands
+            .iter()
+            .map(|operand| moved[operand.index()].expect("operands are defined before uses"))
+            .collect();
         let types = inst.results.iter().map(|&result| graph.ty(result).clone()).collect();
         let new = pruned.append_typed(Graph::BODY, inst.op.clone(), &operands, types, inst.location.clone());
         for (&old, new) in inst.results.iter().zip(pruned.inst(new).results.clone()) {

@@ -214,48 +214,52 @@ impl<'a> Site<'_, 'a> {
     }
 
     /// The elements of an operand that must be known when compiling, or `None` if it is left out.
-    pub fn known_input(&self, position: usize, what: &str) -> Result<Option<eval::Tensor>, Stop> {
+    pub fn known_input(&mut self, position: usize, what: &str) -> Result<Option<eval::Tensor>, Stop> {
         match self.optional(position) {
             None => Ok(None),
             Some(value) => match self.known(value) {
                 Some(tensor) => Ok(Some(tensor)),
-                None => unsupported(format!("operand {position} ({what}) is not a constant")),
+                None => {
+                    let inputs = self.importer.unknown(value);
+                    unsupported(format!("operand {position} ({what}) is not a constant: it is computed from {inputs}"))
+                }
             },
         }
     }
 
-    pub fn known_ints(&self, position: usize, what: &str) -> Result<Option<Vec<i64>>, Stop> {
+    pub fn known_ints(&mut self, position: usize, what: &str) -> Result<Option<Vec<i64>>, Stop> {
         Ok(self.known_input(position, what)?.map(|tensor| tensor.ints()))
     }
 
-    pub fn known_floats(&self, position: usize, what: &str) -> Result<Option<Vec<f64>>, Stop> {
+    pub fn known_floats(&mut self, position: usize, what: &str) -> Result<Option<Vec<f64>>, Stop> {
         Ok(self.known_input(position, what)?.map(|tensor| tensor.floats()))
     }
 
     /// A known operand with one element.
-    pub fn known_int(&self, position: usize, what: &str) -> Result<Option<i64>, Stop> {
+    pub fn known_int(&mut self, position: usize, what: &str) -> Result<Option<i64>, Stop> {
         match self.known_ints(position, what)?.as_deref() {
             None => Ok(None),
             Some([value]) => Ok(Some(*value)),
-            Some(values) => invalid(format!("operand {position} ({what}) should have one element, has {}", values.len())),
+            Some(values) => {
+                invalid(format!("operand {position} ({what}) should have one element, has {}", values.len()))
+            }
         }
     }
 
-    pub fn known_float(&self, position: usize, what: &str) -> Result<Option<f64>, Stop> {
+    pub fn known_float(&mut self, position: usize, what: &str) -> Result<Option<f64>, Stop> {
         match self.known_floats(position, what)?.as_deref() {
             None => Ok(None),
             Some([value]) => Ok(Some(*value)),
-            Some(values) => invalid(format!("operand {position} ({what}) should have one element, has {}", values.len())),
+            Some(values) => {
+                invalid(format!("operand {position} ({what}) should have one element, has {}", values.len()))
+            }
         }
     }
 }
 
 /// Integers as sizes.
 pub fn non_negative(values: &[i64], what: &str) -> Result<Vec<usize>, Stop> {
-    values
-        .iter()
-        .map(|&value| usize::try_from(value).or_else(|_| invalid(format!("{what} holds {value}"))))
-        .collect()
+    values.iter().map(|&value| usize::try_from(value).or_else(|_| invalid(format!("{what} holds {value}")))).collect()
 }
 
 /// An axis that may count from the end.
@@ -309,11 +313,8 @@ impl Site<'_, '_> {
         let constants: Option<Vec<&Constant>> = operands.iter().map(|&operand| graph.constant_of(operand)).collect();
         let Some(constants) = constants.filter(|constants| !constants.is_empty()) else { return Ok(None) };
         let class = op.row().class;
-        let literal = |ty: &TensorType, bits| Constant {
-            name: String::new(),
-            ty: ty.clone(),
-            data: ConstantData::Splat(bits),
-        };
+        let literal =
+            |ty: &TensorType, bits| Constant { name: String::new(), ty: ty.clone(), data: ConstantData::Splat(bits) };
         let splats: Option<Vec<u64>> = constants.iter().map(|constant| constant.splat()).collect();
         match (op, splats) {
             (Op::Point(function), Some(splats)) => {
@@ -328,7 +329,9 @@ impl Site<'_, '_> {
         }
         let elements: usize = types.iter().chain(results).map(TensorType::len).sum();
         let work = match class {
-            Class::Contraction | Class::Composite => types[0].len().saturating_mul(types.last().map_or(1, TensorType::len)),
+            Class::Contraction | Class::Composite => {
+                types[0].len().saturating_mul(types.last().map_or(1, TensorType::len))
+            }
             _ => elements,
         };
         if elements > FOLD_ELEMENTS || work > self.importer.fold_budget || work > FOLD_ELEMENTS * 64 {
@@ -488,13 +491,7 @@ impl Site<'_, '_> {
         }
     }
 
-    pub fn reduce(
-        &mut self,
-        function: ReduceFn,
-        x: ValueId,
-        axes: &[usize],
-        keepdim: bool,
-    ) -> Result<ValueId, Stop> {
+    pub fn reduce(&mut self, function: ReduceFn, x: ValueId, axes: &[usize], keepdim: bool) -> Result<ValueId, Stop> {
         self.one(Op::Reduce { function, axes: axes.to_vec(), keepdim }, &[x])
     }
 

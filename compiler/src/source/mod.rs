@@ -1,0 +1,3 @@
+//! Where graphs come from.
+
+pub mod onnx;
