@@ -9,9 +9,9 @@ pub mod ir;
 pub mod seeded;
 pub mod eval;
 
-pub mod source;
-
 pub mod conformance;
+
+pub mod source;
 
 pub mod functional;
 

@@ -18,13 +18,14 @@ use super::wire::Malformed;
 use crate::diagnostic::Diagnostic;
 use crate::eval;
 use crate::ir::{Constant, ConstantData, Graph, Location, ValueId};
+use crate::source::Bindings;
 use crate::types::{InputMode, TensorType};
 
 /// How to import a model.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
     /// Extents of named dimensions.
-    pub bindings: IndexMap<String, usize>,
+    pub bindings: Bindings,
     /// Shapes of inputs whose declaration leaves extents open, by name.
     pub input_shapes: IndexMap<String, Vec<usize>>,
     /// Inputs that become constants, by name: operands that decide shapes must be known when compiling.
@@ -36,7 +37,7 @@ pub struct ImportOptions {
 impl Default for ImportOptions {
     fn default() -> ImportOptions {
         ImportOptions {
-            bindings: IndexMap::new(),
+            bindings: Bindings::new(),
             input_shapes: IndexMap::new(),
             bind_inputs: IndexMap::new(),
             mmap: true,
@@ -143,7 +144,7 @@ fn import_model(
         diagnostics: vec![Diagnostic::invalid("not a valid ONNX file", message)],
         unknown_inputs: IndexSet::new(),
     })?;
-    let name = legal_name(if name.is_empty() { model.graph.name } else { name }).unwrap_or_else(|| "graph".into());
+    let name = [name, model.graph.name, "graph"].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
     let files = Files::new(file.clone(), folder.map(Path::to_path_buf), options.mmap);
     let mut importer = Importer {
         graph: Graph::new(name),
@@ -236,8 +237,7 @@ impl<'a> Importer<'a> {
         for output in &graph.outputs {
             match self.lookup(output.name) {
                 Ok(value) => {
-                    let name = self.port_name(output.name, "out", self.graph.outputs.len());
-                    self.graph.add_output(name, value);
+                    self.graph.add_output(output.name, value);
                 }
                 Err(stop) => self.refuse(format!("output {}", output.name), stop),
             }
@@ -254,11 +254,6 @@ impl<'a> Importer<'a> {
             Stop::Unsupported(message) => self.diagnostics.push(Diagnostic::unsupported(place, message)),
             Stop::Poisoned => {}
         }
-    }
-
-    /// A name of an input or output as the IR may spell it.
-    fn port_name(&self, name: &str, prefix: &str, position: usize) -> String {
-        legal_name(name).unwrap_or_else(|| format!("{prefix}{position}"))
     }
 
     fn input(&mut self, input: &'a ValueInfo<'a>) -> Result<(), Stop> {
@@ -278,12 +273,8 @@ impl<'a> Importer<'a> {
             };
         }
         let ty = self.input_type(input)?;
-        let mut name = self.port_name(input.name, "in", self.graph.inputs.len());
-        if !self.names.insert(name.clone()) {
-            name = format!("{name}.in{}", self.graph.inputs.len());
-            self.names.insert(name.clone());
-        }
-        let value = self.graph.add_input(name, InputMode::Read, ty);
+        self.names.insert(input.name.to_string());
+        let value = self.graph.add_input(input.name, InputMode::Read, ty);
         self.input_names.insert(value, input.name);
         self.bind(input.name, Bound::Value(value));
         Ok(())
@@ -322,7 +313,7 @@ impl<'a> Importer<'a> {
                 _ => Err(Stop::Invalid(format!("an extent of {extent}"))),
             },
             (_, Some(given)) => Ok(given),
-            (Dim::Symbol(symbol), None) => self.options.bindings.get(symbol).copied().ok_or_else(|| {
+            (Dim::Symbol(symbol), None) => self.options.bindings.get(symbol).ok_or_else(|| {
                 Stop::Invalid(format!("the dimension {symbol} has no value: bind it with --bind {symbol}=N"))
             }),
             (Dim::Unknown, None) => Err(Stop::Invalid("an extent is not known: give the input's shape".into())),
@@ -375,7 +366,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Adds a constant; its name is kept if it is legal and free. Scalars are literals and have none.
+    /// Adds a constant; its name is kept if it is free. Scalars are literals and have none.
     pub fn constant(&mut self, mut constant: Constant) -> ValueId {
         if constant.ty.shape.is_empty() {
             if let Some(bits) = constant.splat() {
@@ -386,9 +377,9 @@ impl<'a> Importer<'a> {
         self.graph.add_constant(constant)
     }
 
-    /// `name` if the IR may spell it and nothing has it yet.
+    /// `name` if nothing has it yet.
     fn free_name(&mut self, name: &str) -> Option<String> {
-        legal_name(name).filter(|name| self.names.insert(name.clone()))
+        (!name.is_empty() && self.names.insert(name.to_string())).then(|| name.to_string())
     }
 
     fn run_nodes(&mut self, nodes: &'a [Node<'a>]) {
@@ -571,18 +562,6 @@ impl<'a> Importer<'a> {
         self.frames.last_mut().expect("an import always has a frame").scopes.pop();
         self.calls.pop();
         outputs
-    }
-}
-
-/// `name` as the text form may spell it: letters, digits, `_` and `.`, not starting with a digit; other characters become
-/// `_`. `None` if nothing is left of it.
-fn legal_name(name: &str) -> Option<String> {
-    let spelled: String =
-        name.chars().take(200).map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
-    match spelled.chars().next() {
-        None => None,
-        Some(first) if first.is_ascii_alphabetic() || first == '_' => Some(spelled),
-        Some(_) => Some(format!("_{spelled}")),
     }
 }
 
