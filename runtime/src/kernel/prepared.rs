@@ -6,7 +6,7 @@
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::validate::validate;
-use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
+use crate::kernel::{Kernel, arg_reduce, cumulative, gather, matmul, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
 use crate::types::DType;
 
@@ -22,6 +22,7 @@ enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
+    MatMul(matmul::PreparedMatMul),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
@@ -35,6 +36,10 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     let named = |message: String| format!("{}: {message}", kernel.name());
     validate(kernel, reads, writes).map_err(named)?;
     let form = match kernel {
+        Kernel::MatMul { dtype, packed, epilogue } => {
+            let form = matmul::PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
+            Form::MatMul(form.map_err(named)?)
+        }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
         }
@@ -60,6 +65,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
+        Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
@@ -98,6 +104,7 @@ impl Prepared {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
+            Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
