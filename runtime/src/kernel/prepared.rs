@@ -5,10 +5,11 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
+use crate::kernel::map::Map;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, matmul, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
-use crate::types::DType;
+use crate::types::{DType, Layout};
 
 /// A kernel ready to run on operands of the layouts it was prepared for.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ enum Form {
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
     MatMul(matmul::PreparedMatMul),
+    Map(Map),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
@@ -35,10 +37,15 @@ enum Form {
 pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usize) -> Result<Prepared, String> {
     let named = |message: String| format!("{}: {message}", kernel.name());
     validate(kernel, reads, writes).map_err(named)?;
+    let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
+    let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
     let form = match kernel {
         Kernel::MatMul { dtype, packed, epilogue } => {
             let form = matmul::PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
             Form::MatMul(form.map_err(named)?)
+        }
+        Kernel::Map { program } => {
+            Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
@@ -66,6 +73,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     };
     let workspace_bytes = match &form {
         Form::MatMul(matmul) => matmul.workspace_bytes(),
+        Form::Map(map) => map.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
@@ -91,7 +99,8 @@ impl Prepared {
     /// written nothing.
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
         let unaligned = |bytes: &[u8], dtype: DType| {
-            !(bytes.as_ptr() as usize).is_multiple_of(dtype.size()) || !bytes.len().is_multiple_of(dtype.size())
+            let aligned = bytes.is_empty() || (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
+            !aligned || !bytes.len().is_multiple_of(dtype.size())
         };
         let reads = call.reads.iter().any(|read| match read.source {
             Source::Bytes(bytes) => unaligned(bytes, read.dtype),
@@ -105,6 +114,7 @@ impl Prepared {
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
             Form::MatMul(matmul) => matmul.run(isa, call),
+            Form::Map(map) => map.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),

@@ -99,7 +99,7 @@ impl<'a> Values<'a> {
 }
 
 /// Where results go.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Out<'a> {
     pub bytes: &'a mut [u8],
     /// The element of `bytes` that belongs to position 0; negative when `bytes` begins at a later one.
@@ -408,7 +408,7 @@ impl TileProgram {
     ) -> Bound<'a> {
         let (bytes, origin, pattern, layout) = match operand.source {
             Source::Bytes(bytes) => {
-                let origin = operand.layout.offset;
+                let origin = operand.layout.offset + self.grid.starts[read];
                 let native = input.dtype == input.class.native();
                 let size = input.dtype.size();
                 let element = |offset: i64| {
