@@ -8,6 +8,9 @@ pub mod ops;
 pub mod ir;
 pub mod seeded;
 
+pub mod source;
+
+pub mod alias;
 pub mod functional;
 
 pub mod lower;
