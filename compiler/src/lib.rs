@@ -8,6 +8,8 @@ pub mod ops;
 pub mod ir;
 pub mod seeded;
 
+pub mod source;
+
 pub mod functional;
 
 pub mod lower;

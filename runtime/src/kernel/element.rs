@@ -8,89 +8,233 @@ use half::{bf16, f16};
 use crate::scalar;
 use crate::types::DType;
 
-/// An element of a tensor.
+/// An element of a tensor. Arithmetic is that of the point functions: integers wrap, `f16` and `bf16` compute in `f32`.
 pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd {
-    /// Exact but for 64-bit integers above 2^53.
-    fn to_f64(self) -> f64;
-    /// Floats round to nearest even (`f16` and `bf16` by way of `f32`, as everywhere); integers round halves to even and saturate, NaN gives 0.
-    fn from_f64(value: f64) -> Self;
-    /// A number that orders as the elements do: both zeros are equal, and every NaN is equal to every other and above
-    /// all numbers.
-    fn order_key(self) -> u64;
-    fn is_nan(self) -> bool;
+    /// Orders as the elements do: both zeros are equal, and every NaN is equal to every other and above all numbers.
+    type Key: Copy + Ord + Into<u64> + std::ops::Not<Output = Self::Key>;
+    /// What averages are added up in: `f32`, `f64` or `i64`.
+    type Sum: Sum;
+
     /// The value below all others: minus infinity or the least integer.
     const LOWEST: Self;
+    /// The key above all others, which every NaN has.
+    const LAST_KEY: Self::Key;
+    const IS_FLOAT: bool;
+
+    /// Exact but for 64-bit integers above 2^53.
+    fn to_f64(self) -> f64;
+    /// Floats round to nearest even (`f16` and `bf16` by way of `f32`, as everywhere); integers round halves to even and
+    /// saturate, NaN gives 0.
+    fn from_f64(value: f64) -> Self;
+    /// Floats truncate and saturate.
+    fn to_i64(self) -> i64;
+    /// Integers wrap.
+    fn from_i64(value: i64) -> Self;
+    fn key(self) -> Self::Key;
+    fn is_nan(self) -> bool;
+    fn to_sum(self) -> Self::Sum;
+    fn from_sum(sum: Self::Sum) -> Self;
+    fn plus(self, other: Self) -> Self;
+    fn times(self, other: Self) -> Self;
+
+    /// The larger element, of equal ones the second; NaN if either is NaN.
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        if self > other || self.is_nan() { self } else { other }
+    }
+
+    /// The smaller element, of equal ones the second; NaN if either is NaN.
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        if self < other || self.is_nan() { self } else { other }
+    }
+}
+
+/// A sum of elements that becomes their mean.
+pub trait Sum: bytemuck::Pod + Send + Sync {
+    fn add(self, other: Self) -> Self;
+    /// Integers truncate towards zero.
+    fn divide(self, count: u32) -> Self;
+}
+
+impl Sum for f32 {
+    #[inline(always)]
+    fn add(self, other: f32) -> f32 {
+        self + other
+    }
+
+    #[inline(always)]
+    fn divide(self, count: u32) -> f32 {
+        self / count as f32
+    }
+}
+
+impl Sum for f64 {
+    #[inline(always)]
+    fn add(self, other: f64) -> f64 {
+        self + other
+    }
+
+    #[inline(always)]
+    fn divide(self, count: u32) -> f64 {
+        self / f64::from(count)
+    }
+}
+
+impl Sum for i64 {
+    #[inline(always)]
+    fn add(self, other: i64) -> i64 {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn divide(self, count: u32) -> i64 {
+        self / i64::from(count)
+    }
 }
 
 macro_rules! float_element {
-    ($type:ty, $bits:ty, $to:expr, $from:expr, $lowest:expr) => {
+    ($type:ident, $bits:ty, $sum:ty, $to_sum:expr, $from_sum:expr, $to_f64:expr, $from_f64:expr) => {
         impl Element for $type {
-            const LOWEST: Self = $lowest;
+            type Key = $bits;
+            type Sum = $sum;
 
-            #[inline]
+            const LOWEST: Self = <$type>::NEG_INFINITY;
+            const LAST_KEY: $bits = <$bits>::MAX;
+            const IS_FLOAT: bool = true;
+
+            #[inline(always)]
             fn to_f64(self) -> f64 {
-                $to(self)
+                $to_f64(self)
             }
 
-            #[inline]
+            #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                $from(value)
+                $from_f64(value)
             }
 
-            #[inline]
-            fn order_key(self) -> u64 {
-                if self.is_nan() {
-                    return u64::from(<$bits>::MAX);
-                }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self.to_f64() as i64
+            }
+
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                Self::from_f64(value as f64)
+            }
+
+            #[inline(always)]
+            fn key(self) -> $bits {
                 let bits = self.to_bits();
                 let sign: $bits = 1 << (<$bits>::BITS - 1);
                 // Minus zero gets the key of zero.
-                let key = if bits & sign == 0 || bits == sign { (bits & !sign) | sign } else { !bits };
-                u64::from(key)
+                let key = if bits & sign == 0 || bits == sign { bits | sign } else { !bits };
+                if <$type>::is_nan(self) { <$bits>::MAX } else { key }
             }
 
-            #[inline]
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 <$type>::is_nan(self)
+            }
+
+            #[inline(always)]
+            fn to_sum(self) -> $sum {
+                $to_sum(self)
+            }
+
+            #[inline(always)]
+            fn from_sum(sum: $sum) -> Self {
+                $from_sum(sum)
+            }
+
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                $from_sum($to_sum(self) + $to_sum(other))
+            }
+
+            #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                $from_sum($to_sum(self) * $to_sum(other))
             }
         }
     };
 }
 
-float_element!(f32, u32, f64::from, |value| value as f32, f32::NEG_INFINITY);
-float_element!(f64, u64, |value| value, |value| value, f64::NEG_INFINITY);
-float_element!(f16, u16, f16::to_f64, |value| f16::from_f32(value as f32), f16::NEG_INFINITY);
-float_element!(bf16, u16, bf16::to_f64, |value| bf16::from_f32(value as f32), bf16::NEG_INFINITY);
+float_element!(f32, u32, f32, |x| x, |x| x, f64::from, |x| x as f32);
+float_element!(f64, u64, f64, |x| x, |x| x, |x| x, |x| x);
+float_element!(f16, u16, f32, f16::to_f32, f16::from_f32, f16::to_f64, |x| f16::from_f32(x as f32));
+float_element!(bf16, u16, f32, bf16::to_f32, bf16::from_f32, bf16::to_f64, |x| bf16::from_f32(x as f32));
 
 macro_rules! int_element {
-    ($($type:ty),*) => {
+    ($($type:ty, $key:ty;)*) => {
         $(impl Element for $type {
-            const LOWEST: Self = <$type>::MIN;
+            type Key = $key;
+            type Sum = i64;
 
-            #[inline]
+            const LOWEST: Self = <$type>::MIN;
+            const LAST_KEY: $key = <$key>::MAX;
+            const IS_FLOAT: bool = false;
+
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
             }
 
-            #[inline]
+            #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value.round_ties_even() as $type
             }
 
-            #[inline]
-            fn order_key(self) -> u64 {
-                (self as i64).wrapping_sub(<$type>::MIN as i64) as u64
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self as i64
             }
 
-            #[inline]
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                value as $type
+            }
+
+            #[inline(always)]
+            fn key(self) -> $key {
+                self.wrapping_sub(<$type>::MIN) as $key
+            }
+
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 false
+            }
+
+            #[inline(always)]
+            fn to_sum(self) -> i64 {
+                self as i64
+            }
+
+            #[inline(always)]
+            fn from_sum(sum: i64) -> Self {
+                sum as $type
+            }
+
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+
+            #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                self.wrapping_mul(other)
             }
         })*
     };
 }
 
-int_element!(i8, u8, i16, i32, i64);
+int_element! {
+    i8, u8;
+    u8, u8;
+    i16, u16;
+    i32, u32;
+    i64, u64;
+}
 
 /// Evaluates an expression with a type name bound to the element type of a dtype.
 macro_rules! with_element {
@@ -198,13 +342,13 @@ pub fn number_bits(dtype: DType, value: f64) -> u64 {
     }
 }
 
-/// [`Element::order_key`] on bits.
+/// [`Element::key`] on bits.
 pub fn order_key(dtype: DType, bits: u64) -> u64 {
     match dtype {
-        DType::F32 => f32::from_bits(bits as u32).order_key(),
-        DType::F64 => f64::from_bits(bits).order_key(),
-        DType::F16 => f16::from_bits(bits as u16).order_key(),
-        DType::BF16 => bf16::from_bits(bits as u16).order_key(),
+        DType::F32 => u64::from(f32::from_bits(bits as u32).key()),
+        DType::F64 => f64::from_bits(bits).key(),
+        DType::F16 => u64::from(f16::from_bits(bits as u16).key()),
+        DType::BF16 => u64::from(bf16::from_bits(bits as u16).key()),
         _ => (scalar::decode_int(dtype, bits) as u64) ^ (1 << 63),
     }
 }

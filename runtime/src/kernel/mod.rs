@@ -20,12 +20,36 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod copy;
 pub mod grid;
-mod domain;
-mod element;
+pub mod map;
+pub mod parallel;
 pub mod prepared;
 pub mod reference;
-mod validate;
+pub mod tile;
+mod arg_reduce;
+mod cumulative;
+mod domain;
+mod element;
+mod gather;
+mod lookup;
+mod pool;
+mod resize;
+mod scatter;
+mod share;
+mod top_k;
+pub(crate) mod validate;
+pub mod stack;
+pub mod gemm;
+pub mod epilogue;
+pub mod matmul;
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod map_tests;
 
 use serde::{Deserialize, Serialize};
 

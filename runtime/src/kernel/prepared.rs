@@ -4,10 +4,12 @@
 //! the layouts alone, so a compiled program runs the same form on every machine; the instruction set is chosen within.
 
 use crate::executable::{Access, Write};
-use crate::kernel::call::{Call, RunError};
+use crate::kernel::call::{Call, RunError, Source};
+use crate::kernel::map::Map;
 use crate::kernel::validate::validate;
-use crate::kernel::{Kernel, reference};
+use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
+use crate::types::{DType, Layout};
 
 /// A kernel ready to run on operands of the layouts it was prepared for.
 #[derive(Debug)]
@@ -18,6 +20,14 @@ pub struct Prepared {
 
 #[derive(Debug)]
 enum Form {
+    ArgReduce(arg_reduce::PreparedArgReduce),
+    Cumulative(cumulative::PreparedCumulative),
+    Gather(gather::PreparedGather),
+    Map(Map),
+    Pool(pool::PreparedPool),
+    Resize(resize::PreparedResize),
+    Scatter(scatter::PreparedScatter),
+    TopK(top_k::PreparedTopK),
     Reference(Kernel),
 }
 
@@ -26,13 +36,44 @@ enum Form {
 pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usize) -> Result<Prepared, String> {
     let named = |message: String| format!("{}: {message}", kernel.name());
     validate(kernel, reads, writes).map_err(named)?;
-    let (form, workspace_bytes) = match kernel {
+    let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
+    let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
+    let form = match kernel {
+        Kernel::Map { program } => {
+            Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
+        }
+        Kernel::Pool { function, window, column_major } => {
+            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
+        }
+        Kernel::Gather { .. } | Kernel::GatherElements { .. } | Kernel::GatherNd { .. } => {
+            Form::Gather(gather::prepare(kernel, reads, writes))
+        }
+        Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. } => {
+            Form::Scatter(scatter::prepare(kernel, reads, writes))
+        }
+        Kernel::ArgReduce { largest, axis, last } => {
+            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads))
+        }
+        Kernel::TopK { axis, largest, .. } => Form::TopK(top_k::prepare(*axis, *largest, reads, writes, threads)),
+        Kernel::Cumulative { function, axis, exclusive, reverse } => {
+            Form::Cumulative(cumulative::prepare(*function, *axis, *exclusive, *reverse, reads))
+        }
+        Kernel::Resize { function, axes, extrapolation } => {
+            Form::Resize(resize::prepare(*function, axes, *extrapolation, reads, writes, threads).map_err(named)?)
+        }
         Kernel::Conv { packed: true, .. } | Kernel::Recurrent { packed: true, .. } => {
             return Err(named("packed weights have no form for these operands".into()));
         }
-        _ => (Form::Reference(kernel.clone()), reference::workspace_bytes(kernel)),
+        _ => Form::Reference(kernel.clone()),
     };
-    let _ = threads;
+    let workspace_bytes = match &form {
+        Form::Map(map) => map.workspace_bytes(),
+        Form::Pool(pool) => pool.workspace_bytes(),
+        Form::Resize(resize) => resize.workspace_bytes(),
+        Form::TopK(top_k) => top_k.workspace_bytes(),
+        Form::Reference(kernel) => reference::workspace_bytes(kernel),
+        Form::ArgReduce(_) | Form::Cumulative(_) | Form::Gather(_) | Form::Scatter(_) => 0,
+    };
     Ok(Prepared { form, workspace_bytes })
 }
 
@@ -48,10 +89,29 @@ impl Prepared {
     }
 
     /// Runs the kernel. The layouts and dtypes of the call are those it was prepared for. Fails only on an index out of
-    /// range or on an operand tied against the kernel's contract, and then has written nothing.
+    /// range, or on an argument that is not aligned to its dtype or tied against the kernel's contract, and then has
+    /// written nothing.
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
-        let _ = isa;
+        let unaligned = |bytes: &[u8], dtype: DType| {
+            let aligned = bytes.is_empty() || (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
+            !aligned || !bytes.len().is_multiple_of(dtype.size())
+        };
+        let reads = call.reads.iter().any(|read| match read.source {
+            Source::Bytes(bytes) => unaligned(bytes, read.dtype),
+            Source::Written(_) => false,
+        });
+        if reads || call.writes.iter().any(|write| unaligned(write.bytes, write.dtype)) {
+            return Err(RunError::Argument("an argument is not aligned to its element type".into()));
+        }
         match &self.form {
+            Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
+            Form::Cumulative(cumulative) => cumulative.run(call),
+            Form::Gather(gather) => gather.run(call),
+            Form::Map(map) => map.run(isa, call),
+            Form::Pool(pool) => pool.run(isa, call),
+            Form::Resize(resize) => resize.run(isa, call),
+            Form::Scatter(scatter) => scatter.run(call),
+            Form::TopK(top_k) => top_k.run(call),
             Form::Reference(kernel) => reference::run(kernel, call),
         }
     }

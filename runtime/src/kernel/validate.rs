@@ -263,6 +263,11 @@ fn pool(function: PoolFn, slide: &Window, reads: &[Access], writes: &[Write]) ->
     };
     ensure!(n == out_n && c == out_c, "operand and result differ in batch or channels");
     window(slide, spatial, out_spatial)?;
+    // Tables are as long as the result's axes, and windows are counted in 32 bits.
+    ensure!(!spatial.is_empty(), "a pool has a spatial axis");
+    ensure!(elements(&slide.kernel).is_some_and(|taps| taps <= 1 << 28), "a window is too large");
+    ensure!(out_spatial.iter().all(|&extent| extent <= 1 << 24), "an axis is too long to pool");
+    ensure!(out.layout.is_empty() || !x.layout.is_empty(), "an empty operand has nothing to pool");
     if let Some(positions) = positions {
         ensure!(positions.dtype == DType::I64, "positions are i64, found {}", positions.dtype);
         ensure!(positions.layout.shape == out.layout.shape, "values and positions differ in shape");
@@ -376,7 +381,8 @@ fn resize(function: ResizeFn, axes: &[ResizeAxis], reads: &[Access], writes: &[W
         ensure!(numbers[2].abs() > 1e-12, "the denominator of a coordinate is zero");
         // Shrinking needs about as many taps as there are source elements; more come from a damaged file.
         let taps = 4.0 * numbers[4].max(1.0) * to[n] as f64;
-        ensure!(numbers[4] >= 1.0 && taps <= 16.0 * (from[n] + to[n] + 64) as f64, "a filter is stretched too far");
+        let bound = (16.0 * (from[n] + to[n] + 64) as f64).min(f64::from(1 << 24));
+        ensure!(numbers[4] >= 1.0 && taps <= bound, "a filter is stretched too far or an axis too long");
     }
     Ok(())
 }

@@ -1,0 +1,167 @@
+//! Positions of the largest or smallest element along an axis.
+//!
+//! A line that is dense is searched twice, for the extreme key and for where it is, which are both vector loops. Other
+//! lines are searched side by side, so that the operand is read in the order it is stored.
+
+use crate::executable::Access;
+use crate::kernel::call::{Call, RunError};
+use crate::kernel::domain::Odometer;
+use crate::kernel::element::{Element, with_element};
+use crate::kernel::lookup::slice;
+use crate::kernel::share::{Share, share_units};
+use crate::simd::{Algorithm, Isa, Lanes};
+use crate::types::{DType, Layout};
+
+/// Lines searched side by side.
+const TILE: usize = 64;
+/// Elements that a thread should search at least.
+const GRAIN: usize = 1 << 15;
+
+#[derive(Debug)]
+pub struct PreparedArgReduce {
+    dtype: DType,
+    largest: bool,
+    last: bool,
+    extent: usize,
+    /// Distance between the elements of a line.
+    step: i64,
+    /// The operand over the written domain: the searched axis has extent one.
+    lines: Layout,
+    /// The innermost axis of `lines` along which there is more than one line; lines run side by side along it.
+    inner: Option<usize>,
+}
+
+/// `ArgReduce`, validated.
+pub fn prepare(largest: bool, axis: usize, last: bool, reads: &[Access]) -> PreparedArgReduce {
+    let x = &reads[0].layout;
+    let mut lines = x.clone();
+    lines.shape[axis] = 1;
+    let step = x.strides[axis];
+    let inner = (0..lines.rank()).rev().find(|&n| lines.shape[n] > 1);
+    PreparedArgReduce { dtype: reads[0].dtype, largest, last, extent: x.shape[axis], step, lines, inner }
+}
+
+impl PreparedArgReduce {
+    pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
+        let x = slice(&call.reads[0])?;
+        let [out] = call.writes else { return Ok(()) };
+        if out.layout.is_empty() {
+            return Ok(());
+        }
+        let lead = self.inner.unwrap_or(self.lines.rank());
+        let inner: usize = self.lines.shape[lead..].iter().product();
+        let grain = GRAIN.div_ceil(self.extent * inner);
+        let layout = out.layout;
+        with_element!(self.dtype, T => {
+            let x: &[T] = bytemuck::cast_slice(x);
+            share_units(call.threads, std::array::from_mut(out), lead, grain, call.workspace, 0, |share| {
+                isa.run(Search { kernel: self, x, layout, lead, share });
+            });
+        });
+        Ok(())
+    }
+}
+
+struct Search<'s, T> {
+    kernel: &'s PreparedArgReduce,
+    x: &'s [T],
+    layout: &'s Layout,
+    lead: usize,
+    share: Share<'s, 1>,
+}
+
+impl<T: Element> Algorithm for Search<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Search { kernel, x, layout, lead, share } = self;
+        let Share { units, targets: [bytes], starts: [start], .. } = share;
+        let out: &mut [i64] = bytemuck::cast_slice_mut(bytes);
+        let lines = &kernel.lines;
+        let views = [(lines.offset, &lines.strides[..lead]), (layout.offset, &layout.strides[..lead])];
+        let mut odometer = Odometer::new(&lines.shape[..lead], views).range(units.start, units.len());
+        // Extents behind the inner axis are one.
+        let (count, across, written) = match kernel.inner {
+            Some(axis) => (lines.shape[axis], lines.strides[axis], layout.strides[axis]),
+            None => (1, 0, 0),
+        };
+        while let Some(([from, to], _)) = odometer.next() {
+            if kernel.step == 1 {
+                for n in 0..count as i64 {
+                    let line = &x[(from + n * across) as usize..][..kernel.extent];
+                    let at = if kernel.largest {
+                        search(line, kernel.last, T::key)
+                    } else {
+                        search(line, kernel.last, smallest_key)
+                    };
+                    out[(to + n * written - start) as usize] = at as i64;
+                }
+                continue;
+            }
+            for tile in (0..count).step_by(TILE) {
+                let width = TILE.min(count - tile);
+                let from = from + tile as i64 * across;
+                let positions = if kernel.largest {
+                    side_by_side(kernel, x, from, across, width, T::key)
+                } else {
+                    side_by_side(kernel, x, from, across, width, smallest_key)
+                };
+                for (n, at) in positions[..width].iter().enumerate() {
+                    out[(to + (tile + n) as i64 * written - start) as usize] = *at;
+                }
+            }
+        }
+    }
+}
+
+/// A key that is the higher the smaller the element, and highest for NaN.
+#[inline(always)]
+fn smallest_key<T: Element>(element: T) -> T::Key {
+    if element.is_nan() { T::LAST_KEY } else { !element.key() }
+}
+
+#[inline(always)]
+fn search<T: Element>(line: &[T], last: bool, key: impl Fn(T) -> T::Key) -> usize {
+    let best = line.iter().fold(key(line[0]), |best, &element| best.max(key(element)));
+    let found = if last {
+        line.iter().rposition(|&element| key(element) == best)
+    } else {
+        line.iter().position(|&element| key(element) == best)
+    };
+    found.unwrap_or(0)
+}
+
+/// Positions of the extremes of `width` lines whose first elements are `across` apart.
+#[inline(always)]
+fn side_by_side<T: Element>(
+    kernel: &PreparedArgReduce,
+    x: &[T],
+    from: i64,
+    across: i64,
+    width: usize,
+    key: impl Fn(T) -> T::Key,
+) -> [i64; TILE] {
+    let mut positions = [0i64; TILE];
+    let mut best = [key(x[from as usize]); TILE];
+    for i in 0..kernel.extent as i64 {
+        let row = from + i * kernel.step;
+        let better = |candidate: T::Key, best: T::Key| candidate > best || (kernel.last && candidate == best);
+        let mut update = |n: usize, candidate: T::Key| {
+            if i == 0 || better(candidate, best[n]) {
+                best[n] = candidate;
+                positions[n] = i;
+            }
+        };
+        if across == 1 {
+            for (n, &element) in x[row as usize..][..width].iter().enumerate() {
+                update(n, key(element));
+            }
+        } else {
+            for n in 0..width {
+                update(n, key(x[(row + n as i64 * across) as usize]));
+            }
+        }
+    }
+    positions
+}
