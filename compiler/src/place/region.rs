@@ -200,7 +200,9 @@ mod tests {
                 assert_eq!(positions(&composed), expected, "{view:?}");
             }
         }
-        assert!(map.compose(&views[2]).is_some() && map.compose(&views[3]).is_some() && map.compose(&views[4]).is_some());
+        assert!(
+            map.compose(&views[2]).is_some() && map.compose(&views[3]).is_some() && map.compose(&views[4]).is_some()
+        );
         // Six rows of four cross from one block of the part into the next.
         assert!(map.compose(&views[1]).is_none());
     }

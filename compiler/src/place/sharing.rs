@@ -486,14 +486,7 @@ impl<'g> Sharing<'g> {
                 },
             })
             .collect();
-        Proof {
-            contract,
-            offset: 0,
-            root,
-            observers,
-            version: self.version(new),
-            output: self.values[new].output,
-        }
+        Proof { contract, offset: 0, root, observers, version: self.version(new), output: self.values[new].output }
     }
 
     /// Takes the copy `node` away: its result becomes another name for (a part of) what it reads, or the other way
@@ -639,7 +632,8 @@ impl<'g> Sharing<'g> {
             self.put_back(before);
             return Err(reason);
         }
-        let touched: Vec<usize> = [Some(target), t.previous.map(|(previous, _)| previous)].into_iter().flatten().collect();
+        let touched: Vec<usize> =
+            [Some(target), t.previous.map(|(previous, _)| previous)].into_iter().flatten().collect();
         self.finish(before, &touched)?;
         let root = self.writable(target, target).unwrap_or(Root::Fresh);
         let mut proof = match t.previous {

@@ -37,11 +37,7 @@ pub(super) struct Choice<'g> {
 }
 
 /// Chooses.
-pub(super) fn choose<'g>(
-    graph: &'g KernelGraph,
-    uses: &'g Uses,
-    options: &PlaceOptions,
-) -> Result<Choice<'g>, Fault> {
+pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &PlaceOptions) -> Result<Choice<'g>, Fault> {
     let start = Sharing::new(graph, uses)?;
     let round = Round { graph, uses, options, start: &start };
     let mut withdrawn = BTreeSet::new();
@@ -98,8 +94,12 @@ struct Attempt<'g> {
 impl Attempt<'_> {
     /// Larger values with parts written in place that are live at the peak; largest first.
     fn emplaced_at_peak(&self) -> Vec<usize> {
-        let mut targets: Vec<usize> =
-            self.emplaced.iter().map(|&(_, target)| target).filter(|&t| self.at_peak.contains(&self.choice.sharing.root(t))).collect();
+        let mut targets: Vec<usize> = self
+            .emplaced
+            .iter()
+            .map(|&(_, target)| target)
+            .filter(|&t| self.at_peak.contains(&self.choice.sharing.root(t)))
+            .collect();
         targets.sort_unstable();
         targets.dedup();
         targets
@@ -145,8 +145,7 @@ impl<'g> Round<'_, 'g> {
     fn copies(&self, withdrawn: &BTreeSet<usize>) -> (Sharing<'g>, Ledger<'_>) {
         let graph = self.graph;
         let mut sharing = self.start.clone();
-        let mut ledger =
-            Ledger { options: self.options, ties: Vec::new(), refusals: Vec::new(), emplaced: Vec::new() };
+        let mut ledger = Ledger { options: self.options, ties: Vec::new(), refusals: Vec::new(), emplaced: Vec::new() };
         let mut copies: Vec<(usize, std::cmp::Reverse<u64>, usize)> = Vec::new();
         for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
             let target = node.writes[0].access.value as usize;
@@ -256,7 +255,10 @@ impl<'g> Round<'_, 'g> {
                 for (r, read) in node.reads.iter().enumerate() {
                     let old = graph.buffer(read.value);
                     let similar = old.bytes() == new.bytes() || old.ty.len() == new.ty.len();
-                    if !similar || new.bytes() == 0 || !seen.insert((read.value, read.layout.offset, read.layout.strides.clone())) {
+                    if !similar
+                        || new.bytes() == 0
+                        || !seen.insert((read.value, read.layout.offset, read.layout.strides.clone()))
+                    {
                         continue;
                     }
                     let operand = sharing.value(read.value as usize);
@@ -432,7 +434,10 @@ fn problem(graph: &KernelGraph, sharing: &Sharing) -> (Problem, Vec<usize>) {
     }
     let objects = roots(graph, sharing)
         .into_iter()
-        .map(|(_, object)| Object { touched_by: object.touched_by.iter().map(|&node| compact[node]).collect(), ..object })
+        .map(|(_, object)| Object {
+            touched_by: object.touched_by.iter().map(|&node| compact[node]).collect(),
+            ..object
+        })
         .collect();
     let workspace = live.iter().map(|&node| super::rounded(graph.nodes[node].workspace)).collect();
     (Problem::new(workspace, &edges, objects), live)

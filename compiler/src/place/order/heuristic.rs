@@ -94,8 +94,7 @@ fn depth_first(problem: &Problem) -> Vec<usize> {
                 continue;
             }
             stack.push((node, true));
-            let mut operands: Vec<usize> =
-                problem.predecessors[node].iter().copied().filter(|&p| !done[p]).collect();
+            let mut operands: Vec<usize> = problem.predecessors[node].iter().copied().filter(|&p| !done[p]).collect();
             operands.sort_by_key(|&p| (weight[p], std::cmp::Reverse(p)));
             stack.extend(operands.into_iter().map(|p| (p, false)));
         }

@@ -29,7 +29,8 @@ pub(super) fn improve(problem: &Problem, start: Vec<usize>, limit: u64) -> Order
         peaks.push(part.iter().map(|&node| memory.run(problem, node)).max().unwrap_or(0));
     }
     let floor = problem.lower_bound();
-    let mut bounds: Vec<u64> = parts.iter().zip(&befores).map(|(part, &live)| part_bound(problem, part, live)).collect();
+    let mut bounds: Vec<u64> =
+        parts.iter().zip(&befores).map(|(part, &live)| part_bound(problem, part, live)).collect();
     let mut parts = parts;
     let mut budget = limit;
     let mut ended = vec![false; parts.len()];
@@ -64,8 +65,7 @@ pub(super) fn improve(problem: &Problem, start: Vec<usize>, limit: u64) -> Order
     }
     let peak = peaks.iter().copied().max().unwrap_or(0);
     let lower_bound = bounds.iter().copied().max().unwrap_or(0).max(floor);
-    let status =
-        if lower_bound >= peak { OrderStatus::Optimal } else { OrderStatus::Bounded { lower_bound } };
+    let status = if lower_bound >= peak { OrderStatus::Optimal } else { OrderStatus::Bounded { lower_bound } };
     Order { nodes: parts.concat(), peak, status }
 }
 
