@@ -10,6 +10,7 @@ pub mod seeded;
 
 pub mod source;
 
+pub mod alias;
 pub mod functional;
 
 pub mod rewrite;

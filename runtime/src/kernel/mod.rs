@@ -38,7 +38,7 @@ mod resize;
 mod scatter;
 mod share;
 mod top_k;
-mod validate;
+pub(crate) mod validate;
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;
