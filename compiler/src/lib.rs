@@ -10,7 +10,10 @@ pub mod seeded;
 
 pub mod source;
 
+pub mod alias;
 pub mod functional;
+
+pub mod rewrite;
 
 pub mod lower;
 
