@@ -13,6 +13,8 @@ pub mod source;
 pub mod alias;
 pub mod functional;
 
+pub mod rewrite;
+
 pub mod lower;
 
 pub mod place;
