@@ -13,7 +13,10 @@ pub mod conformance;
 
 pub mod source;
 
+pub mod alias;
 pub mod functional;
+
+pub mod rewrite;
 
 pub mod lower;
 

@@ -39,6 +39,7 @@ mod scatter;
 mod share;
 mod top_k;
 pub(crate) mod validate;
+
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;
