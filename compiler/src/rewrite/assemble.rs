@@ -41,12 +41,7 @@ fn place(new: &mut Rebuild, instance: &Instance, recipe: &Recipe) -> Result<(), 
     Ok(())
 }
 
-fn resolve(
-    new: &mut Rebuild,
-    instance: &Instance,
-    results: &[Vec<ValueId>],
-    place: Ref,
-) -> Result<ValueId, Fault> {
+fn resolve(new: &mut Rebuild, instance: &Instance, results: &[Vec<ValueId>], place: Ref) -> Result<ValueId, Fault> {
     match place {
         Ref::Leaf(leaf) => new.value(instance.leaves[leaf as usize]),
         Ref::Step(step, result) => Ok(results[step as usize][result as usize]),

@@ -88,12 +88,7 @@ impl Decompose<'_> {
         let deviation = self.point(PointFn::Sqrt, &[var], at)?;
         if self.math == Math::Strict {
             let mut result = x[0];
-            let steps = [
-                (PointFn::Sub, mean),
-                (PointFn::Div, deviation),
-                (PointFn::Mul, scale),
-                (PointFn::Add, bias),
-            ];
+            let steps = [(PointFn::Sub, mean), (PointFn::Div, deviation), (PointFn::Mul, scale), (PointFn::Add, bias)];
             for (function, operand) in steps {
                 let operand = self.per_channel(operand, rank, at)?;
                 result = self.point(function, &[result, operand], at)?;

@@ -172,9 +172,7 @@ impl Growth<'_> {
         let entry = &table.entries[class as usize];
         let way = entry.alternatives.get(self.choice.pick[class as usize] as usize);
         match way {
-            Some(way)
-                if self.left > 0 && self.choice.inline[class as usize] && way.class == Some(Class::Point) =>
-            {
+            Some(way) if self.left > 0 && self.choice.inline[class as usize] && way.class == Some(Class::Point) => {
                 self.open.push(class);
                 self.left -= 1;
                 for &child in &way.children {

@@ -95,7 +95,8 @@ impl Kind {
 
     /// The kind patterns call `name`: a point function, or `sum`, `mean`, ... for a reduction over the last axis.
     pub fn from_name(name: &str) -> Option<Kind> {
-        let reduction = name.strip_suffix("-last").and_then(|name| ReduceFn::ALL.into_iter().find(|f| f.name() == name));
+        let reduction =
+            name.strip_suffix("-last").and_then(|name| ReduceFn::ALL.into_iter().find(|f| f.name() == name));
         match name {
             "load" => Some(Kind::LOAD),
             "kernel" => Some(Kind::KERNEL),

@@ -25,6 +25,8 @@ mod regions;
 pub mod rules;
 mod saturate;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;

@@ -120,7 +120,8 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
     if program.cost == super::cost::IMPOSSIBLE {
         return Err(fault("a region has no program"));
     }
-    let writer = Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
+    let writer =
+        Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
     writer.write(program.work, &roots).map(Ok)
 }
 
@@ -294,8 +295,13 @@ impl Writer<'_> {
         let place = match way.kind {
             Kind::LEAF => Ref::Leaf(way.attr),
             Kind::CONST => {
-                let (bits, dtype) =
-                    self.table.egraph.analysis.words.constant(way.attr).ok_or_else(|| fault("a literal has no bits"))?;
+                let (bits, dtype) = self
+                    .table
+                    .egraph
+                    .analysis
+                    .words
+                    .constant(way.attr)
+                    .ok_or_else(|| fault("a literal has no bits"))?;
                 Ref::Literal(dtype, bits)
             }
             Kind::RESULT => match self.place(way.children[0], places)? {
@@ -313,12 +319,7 @@ impl Writer<'_> {
         self.table.entries[class as usize].types.iter().map(|&ty| words.ty(ty).clone()).collect()
     }
 
-    fn op(
-        &self,
-        class: u32,
-        places: &mut [Option<Ref>],
-        account: &mut Account,
-    ) -> Result<Option<Step>, Fault> {
+    fn op(&self, class: u32, places: &mut [Option<Ref>], account: &mut Account) -> Result<Option<Step>, Fault> {
         let way = self.way(class).ok_or_else(|| fault("a class has no way"))?;
         if way.kind == Kind::RESULT {
             return Ok(None);
@@ -425,7 +426,8 @@ impl Writer<'_> {
             // The results of an op with several are classes of their own.
             values.clear();
             for (at, entry) in self.table.entries.iter().enumerate() {
-                for way in entry.alternatives.iter().filter(|way| way.kind == Kind::RESULT && way.children[0] == class) {
+                for way in entry.alternatives.iter().filter(|way| way.kind == Kind::RESULT && way.children[0] == class)
+                {
                     for &(inst, result, _) in &self.sources[at] {
                         values.push((way.attr, inst, result));
                         insts.push(inst);
@@ -441,7 +443,7 @@ impl Writer<'_> {
     /// Rules that led from the region's values in a class to the chosen e-node. Each union counts once.
     fn explain(&self, class: u32, chosen: usize, account: &mut Account) -> Vec<&'static str> {
         let mut names: Vec<&'static str> = Vec::new();
-        let mut note = |reason: Reason, names: &mut Vec<&'static str>| {
+        let note = |reason: Reason, names: &mut Vec<&'static str>| {
             let name = match reason {
                 SOURCE | CONGRUENCE => None,
                 FOLDED => rules::reason_name(FOLDED),

@@ -146,14 +146,14 @@ fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
         let around = &live[p.saturating_sub(WINDOW)..(p + WINDOW + 1).min(n)];
         let narrow = around.iter().all(|&other| live[p] <= other);
         let crossing = || {
-            order[start..=p].iter().flat_map(|&id| &graph.inst(id).results).filter(|result| uses.last[result.index()] > p + 1)
+            order[start..=p]
+                .iter()
+                .flat_map(|&id| &graph.inst(id).results)
+                .filter(|result| uses.last[result.index()] > p + 1)
         };
-        let made_by_view = |value: &ValueId| {
-            graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View)
-        };
-        if length >= SHORTEST
-            && narrow
-            && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value))
+        let made_by_view =
+            |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
+        if length >= SHORTEST && narrow && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value))
         {
             cuts.push(p + 1);
             start = p + 1;

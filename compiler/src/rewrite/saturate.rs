@@ -21,12 +21,7 @@ pub(super) struct Limits {
 pub(super) struct Overflow;
 
 /// Applies the rules of `phase` that `admitted` lets through until nothing changes.
-pub(super) fn saturate(
-    egraph: &mut Egraph,
-    phase: Phase,
-    admitted: &[bool],
-    limits: &Limits,
-) -> Result<(), Overflow> {
+pub(super) fn saturate(egraph: &mut Egraph, phase: Phase, admitted: &[bool], limits: &Limits) -> Result<(), Overflow> {
     egraph.rebuild();
     for _ in 0..limits.iterations {
         let (nodes, unions) = (egraph.nodes().len(), egraph.analysis.unions.borrow().len());
@@ -63,7 +58,9 @@ fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &Limits) -> 
                     classes.sort_unstable();
                     for class in classes {
                         for node in egraph[class].iter().filter(|node| node.kind == *kind) {
-                            found.extend(planner(egraph, class, node).into_iter().map(|plan| (number as u16, class, plan)));
+                            found.extend(
+                                planner(egraph, class, node).into_iter().map(|plan| (number as u16, class, plan)),
+                            );
                         }
                     }
                 }

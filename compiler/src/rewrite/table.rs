@@ -108,7 +108,9 @@ impl<'a> Table<'a> {
                 &mut entry.alternatives
             };
             let known = list.iter().any(|other: &Alternative| {
-                other.kind == alternative.kind && other.attr == alternative.attr && other.children == alternative.children
+                other.kind == alternative.kind
+                    && other.attr == alternative.attr
+                    && other.children == alternative.children
             });
             if !known {
                 list.push(alternative);

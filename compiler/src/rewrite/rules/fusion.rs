@@ -28,7 +28,14 @@ pub(super) fn rules() -> Vec<Rule> {
     vec![
         Rule {
             phase: Phase::Lower,
-            ..structural("lower", "f(x..) => kernel(f(load x..))", "f is a point, row or contraction op", Exact, &kinds, lower)
+            ..structural(
+                "lower",
+                "f(x..) => kernel(f(load x..))",
+                "f is a point, row or contraction op",
+                Exact,
+                &kinds,
+                lower,
+            )
         },
         Rule {
             phase: Phase::Lower,

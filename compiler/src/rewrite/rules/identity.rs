@@ -52,7 +52,9 @@ pub(super) fn rules() -> Vec<Rule> {
                 m.root_ty().dtype.is_float()
                     && m.number("a").zip(m.number("b")).is_some_and(|(a, b)| {
                         let (a, b) = (a.abs(), b.abs());
-                        (is_power_of_two(a) || is_power_of_two(b)) && (1e-4..1e4).contains(&a) && (1e-4..1e4).contains(&b)
+                        (is_power_of_two(a) || is_power_of_two(b))
+                            && (1e-4..1e4).contains(&a)
+                            && (1e-4..1e4).contains(&b)
                     })
             },
         ),

@@ -171,8 +171,9 @@ fn orders(term: &Term) -> Vec<Term> {
             matches!(function, Add | Mul | Max | Min)
         });
         // A literal of a commutative function stands on the right already, except under max and min.
-        let fixed = !matches!(kind.function(), Some(situ_runtime::point::PointFn::Max | situ_runtime::point::PointFn::Min))
-            && matches!(list.last(), Some(Term::Number(_)));
+        let fixed =
+            !matches!(kind.function(), Some(situ_runtime::point::PointFn::Max | situ_runtime::point::PointFn::Min))
+                && matches!(list.last(), Some(Term::Number(_)));
         if commutes && !fixed && list[0] != list[1] {
             terms.push(Term::Apply(*kind, vec![list[1].clone(), list[0].clone()]));
         }

@@ -25,14 +25,9 @@ pub(super) fn rules() -> Vec<Rule> {
         guarded("relu-min-max", "(min (max ?x 0) ?c)", "(min (relu ?x) ?c)", ZeroSign, "?c is a constant", |m| {
             m.number("c").is_some()
         }),
-        guarded(
-            "relu-max",
-            "(relu (max ?x ?c))",
-            "(max ?x ?c)",
-            ZeroSign,
-            "?c is a constant above zero",
-            |m| m.number("c").is_some_and(|c| c > 0.0),
-        ),
+        guarded("relu-max", "(relu (max ?x ?c))", "(max ?x ?c)", ZeroSign, "?c is a constant above zero", |m| {
+            m.number("c").is_some_and(|c| c > 0.0)
+        }),
         guarded("max-relu", "(max (relu ?x) ?c)", "(relu ?x)", ZeroSign, "?c is a constant not above zero", |m| {
             m.number("c").is_some_and(|c| c <= 0.0)
         }),
