@@ -7,7 +7,7 @@ use crate::kernel::call::{Call, RunError};
 use crate::kernel::copy::Copy;
 use crate::kernel::grid::Grid;
 use crate::kernel::parallel::{check_call, cut_out, for_parts, part_of, parts};
-use crate::kernel::tile::{Out, TILE, TileProgram};
+use crate::kernel::tile::{Feed, Out, Results, TILE, TileProgram};
 use crate::point::{MAX_REGISTERS, Program};
 use crate::simd::Isa;
 use crate::types::{DType, Layout};
@@ -47,7 +47,7 @@ impl Map {
         let form = if program.is_identity() {
             Form::Copy(Copy::new(grid, results[0]))
         } else {
-            Form::Tiles(TileProgram::new(program, false, grid, false)?)
+            Form::Tiles(TileProgram::new(program, false, grid, Results::Layouts)?)
         };
         let layouts = reads.iter().chain(writes).map(|&layout| layout.clone()).collect();
         Ok(Map { form, layouts, results, operands: reads.len(), threads: threads.max(1), cost })
@@ -113,7 +113,8 @@ impl Map {
                 let outs = &mut state.outs[..count];
                 match &self.form {
                     Form::Tiles(tiles) => {
-                        tiles.run(isa, reads, None, outs, range.start, range.len(), state.scratch);
+                        let feed = Feed { reads, ..Feed::default() };
+                        tiles.run(isa, &feed, outs, range.start, range.len(), state.scratch);
                     }
                     Form::Copy(copy) => copy.run(&reads[0], &mut outs[0], range),
                 }
