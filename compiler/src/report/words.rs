@@ -120,6 +120,9 @@ mod tests {
     fn numbers() {
         assert_eq!([0, 7, 1000, 6_422_528].map(grouped), ["0", "7", "1,000", "6,422,528"]);
         assert_eq!([0, 1023, 1024, 15_000, 6_422_528].map(size), ["0 B", "1023 B", "1.00 KiB", "14.6 KiB", "6.12 MiB"]);
-        assert_eq!((count(1, "copy"), count(2, "copy"), count(0, "tie")), ("1 copy".into(), "2 copies".into(), "0 ties".into()));
+        assert_eq!(
+            (count(1, "copy"), count(2, "copy"), count(0, "tie")),
+            ("1 copy".into(), "2 copies".into(), "0 ties".into())
+        );
     }
 }
