@@ -27,7 +27,8 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     }
     let mut section: Vec<u8> = Vec::new();
     let mut known: IndexMap<([u8; 32], u64), u64> = IndexMap::new();
-    let Executable { name, report, .. } = first.executable.clone();
+    let (name, report) = (first.executable.name.clone(), first.executable.report.clone());
+    let report_text = first.executable.report_text.clone();
     let mut plans = Vec::new();
     for program in std::iter::once(first).chain(rest) {
         for mut plan in program.executable.plans {
@@ -52,7 +53,7 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     }
     section.resize(section.len().next_multiple_of(ALIGNMENT as usize), 0);
     let block = Block::copied(&section).map_err(|error| fault(error.to_string()))?;
-    let executable = Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report };
+    let executable = Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report, report_text };
     let compiled = Compiled::new(executable, Weights::owned(block)).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -161,7 +161,7 @@ fn write_weight(part: &mut [u8], weight: &Weight, constant: &Constant) -> Result
     // Mapped files need not be aligned for their elements.
     let elements: std::borrow::Cow<'_, [f32]> = match bytemuck::try_cast_slice(&bytes) {
         Ok(elements) => elements.into(),
-        Err(_) => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).into(),
+        Err(_) => bytemuck::allocation::pod_collect_to_vec::<u8, f32>(&bytes).into(),
     };
     let length = weight.stored.len();
     let packed: &mut [f32] = bytemuck::try_cast_slice_mut(part).map_err(|_| fault("a weight's place is misaligned"))?;

@@ -17,7 +17,8 @@ use clap::Parser;
 use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
 use cli::{execute, model, values};
-use situ::{conformance, npz, pipeline};
+use situ::conformance::{self, Status};
+use situ::{npz, pipeline};
 use situ_runtime::session::Session;
 
 fn main() -> ExitCode {
@@ -66,8 +67,7 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             }
             let mut text = String::new();
             if report {
-                let kept = &session.compiled().executable.report;
-                text = situ::report::text_of_json(kept).map_err(Failure::fault)? + "\n";
+                text = format!("{}\n", session.compiled().executable.report_text);
             }
             match &expect_npz {
                 Some(path) => text.push_str(&(values::compare(&results, path, max_rel)? + "\n")),
@@ -81,7 +81,7 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             let source = model::load(&model)?;
             let compilation = model::compile(&source, &compile.options())?;
             let name = format!("%{}", value.trim_start_matches('%'));
-            situ::report::explain(&compilation.planned, &name)
+            situ::report::explain(&compilation.decided.decisions(), &name)
                 .ok_or_else(|| Failure::wrong(format!("there is no value {name} with bytes of its own")))
         }
         Verb::Print { model, compile, after } => {
@@ -105,10 +105,26 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             Ok(format!("accepted: {steps} steps\n"))
         }
         Verb::Conformance { dir, json, min_pass } => {
-            let outcome = conformance::run(&dir).map_err(Failure::wrong)?;
-            let text = if json { outcome.json() } else { outcome.text() };
-            let failed = outcome.wrong() + outcome.crashed() > 0 || min_pass.is_some_and(|least| outcome.passed() < least);
-            if failed {
+            let outcome = conformance::run(&dir, &execute::compile_and_run, |_| ())
+                .map_err(|diagnostic| Failure::diagnostics(&[diagnostic], "", ""))?;
+            let counts = outcome.counts;
+            let text = if json {
+                serde_json::to_string(&outcome).map_err(Failure::fault)? + "\n"
+            } else {
+                let mut text = format!(
+                    "{} passed, {} unsupported, {} wrong, {} crashed\n",
+                    counts.pass, counts.unsupported, counts.wrong, counts.crash
+                );
+                let bad = outcome.cases.iter().filter(|case| matches!(case.status, Status::Wrong | Status::Crash));
+                for case in bad {
+                    text.push_str(&format!("{:?} {}: {}\n", case.status, case.name, case.why));
+                }
+                for (op, cases) in &outcome.unsupported {
+                    text.push_str(&format!("{cases:5} cases need {op}\n"));
+                }
+                text
+            };
+            if counts.wrong + counts.crash > 0 || min_pass.is_some_and(|least| counts.pass < least) {
                 print(&text);
                 return Err(Failure::wrong("the suite does not pass"));
             }
@@ -157,12 +173,8 @@ fn report(model: &ModelArgs, compile: &CompileArgs, format: Format, json: bool) 
     let json = json || format == Format::Json;
     if model::is_executable(&model.model) {
         let compiled = model::load_executable(&model.model, !model.no_mmap)?;
-        let report = &compiled.executable.report;
-        return if json {
-            Ok(format!("{report}\n"))
-        } else {
-            situ::report::text_of_json(report).map_err(Failure::wrong)
-        };
+        let executable = compiled.executable;
+        return Ok(if json { executable.report + "\n" } else { executable.report_text });
     }
     let compilation = model::compile(&model::load(model)?, &compile.options())?;
     Ok(if json { format!("{}\n", compilation.report_json) } else { compilation.report })

@@ -15,7 +15,7 @@ use crate::lower::{self, LowerOptions};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
 use crate::report::{self, Decisions};
-use crate::rewrite::{self, Math, RewriteOptions};
+use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
 use crate::{alias, emit};
 
 /// What the caller chooses; the default is what `situ compile` does without flags.
@@ -105,7 +105,29 @@ pub struct Compilation {
     /// The graph after each of the stages that make one.
     pub functional: PureGraph,
     pub rewritten: PureGraph,
+    pub decided: Decided,
+}
+
+/// The decisions of the stages, as the report needs them.
+#[derive(Clone, Debug)]
+pub struct Decided {
     pub planned: Planned,
+    pub rules: IndexMap<&'static str, usize>,
+    /// Arena of the best plan with every tie refused, in bytes.
+    pub without_inplace: u64,
+    pub notes: Vec<String>,
+}
+
+impl Decided {
+    pub fn decisions(&self) -> Decisions<'_> {
+        Decisions {
+            rules: &self.rules,
+            planned: &self.planned,
+            arena_bytes_without_inplace: self.without_inplace,
+            saved_bytes: 0,
+            notes: &self.notes,
+        }
+    }
 }
 
 /// Compiles a graph: all stages, the plan checked by the checker of the runtime before anybody sees it.
@@ -117,7 +139,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let functional = make_functional(graph)?;
     let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
     verify_stage("rewrite", &rewritten)?;
-    let lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
+    let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
+    lowered.source_ops = graph.body().insts.len();
     let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
     let place_options = PlaceOptions {
         inplace: options.inplace,
@@ -132,24 +155,19 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     } else {
         planned.arena_bytes
     };
-    let decisions = Decisions {
-        rules: &rewrites.rules,
-        planned: &planned,
-        arena_bytes_without_inplace: without_inplace,
-        saved_bytes: 0,
-        notes: &rewrites.notes,
-        source_ops: graph.insts.len(),
-    };
-    let (report, report_json) = (report::text(&decisions), report::json(&decisions));
+    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes: notes(&rewrites) };
+    let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
+    let planned = &decided.planned;
 
     let executable = Executable {
         name: graph.name.clone(),
-        plans: vec![emit::emit(&planned)?],
+        plans: vec![emit::emit(planned)?],
         fallback: None,
         weights_bytes: planned.weights_bytes,
         report: report_json.clone(),
+        report_text: report.clone(),
     };
-    let weights = emit::weights(&planned, &rewritten)?;
+    let weights = emit::weights(planned, &rewritten)?;
     let compiled = Compiled::new(executable, weights)
         .map_err(|invalid| Fault { stage: "emit", message: invalid.to_string() })?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
@@ -161,12 +179,24 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     {
         return Err(Error::Budget { arena_bytes: planned.arena_bytes, max_peak });
     }
-    Ok(Compilation { compiled, report, report_json, functional, rewritten, planned })
+    Ok(Compilation { compiled, report, report_json, functional, rewritten, decided })
+}
+
+/// Facts of the rewriter that belong in a report.
+fn notes(rewrites: &RewriteReport) -> Vec<String> {
+    let mut notes = vec![format!(
+        "fusion made {} kernels of {}, in {} regions of which {} are distinct",
+        rewrites.kernels_after, rewrites.kernels_before, rewrites.regions, rewrites.unique_regions
+    )];
+    if rewrites.overflows > 0 {
+        notes.push(format!("{} regions outgrew the cap of the rewriter and stayed as they were", rewrites.overflows));
+    }
+    notes
 }
 
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
-    let functional = functional::functionalize(graph, &alias::analyze(graph))?;
+    let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
     Ok(functional)
 }
@@ -205,4 +235,3 @@ pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Resu
     })
 }
 
-const _: fn() -> IndexMap<&'static str, usize> = IndexMap::new;

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use situ::diagnostic::Kind;
+use situ::ir::Graph;
 use situ::npz::{self, Array};
 use situ::types::TensorType;
+use situ::{conformance, eval, pipeline};
 use situ_runtime::kernel::call::RunError;
 use situ_runtime::session::{Argument, Options, Session};
 use situ_runtime::tensor::{Tensor, TensorMut, TensorRef};
@@ -133,15 +136,14 @@ pub fn bench(
         Some(worst.map_or(error, |worst| if error.is_nan() || error > worst { error } else { worst }))
     });
     drop(first);
-    let kept = tensors(inputs)?;
-    let mut held = kept.clone();
+    let mut held = tensors(inputs)?;
     let donates = session.inputs().iter().any(|port| port.mode == InputMode::Donate);
     let mut times = Vec::new();
     let mut step_times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().steps.len()];
     let end = Instant::now() + Duration::from_secs_f64(secs.clamp(0.0, 3600.0));
     while times.len() < 5 || (Instant::now() < end && times.len() < 1_000_000) {
         if donates {
-            held.clone_from(&kept);
+            held = tensors(inputs)?;
         }
         let mut arguments = arguments(session, &mut held);
         let start = Instant::now();
@@ -233,4 +235,21 @@ mod memory {
     pub fn peak() -> u64 {
         status("VmHWM:")
     }
+}
+
+/// Compiles a graph, and runs it once: the engine of the conformance suite.
+pub fn compile_and_run(graph: Graph, inputs: &[eval::Tensor]) -> Result<Vec<eval::Tensor>, conformance::Failure> {
+    let compilation = pipeline::compile(&graph, &pipeline::Options::default()).map_err(|error| match error {
+        pipeline::Error::Invalid(mistakes) if mistakes.iter().all(|mistake| mistake.kind == Kind::Unsupported) => {
+            conformance::Failure::Unsupported(pipeline::Error::Invalid(mistakes).to_string())
+        }
+        other => conformance::Failure::Wrong(other.to_string()),
+    })?;
+    let wrong = |failure: Failure| conformance::Failure::Wrong(failure.message);
+    let mut session = session(compilation.compiled, 0, 1).map_err(wrong)?;
+    let arrays: Vec<Array> =
+        inputs.iter().map(|tensor| Array { ty: tensor.ty.clone(), bytes: tensor.bytes.to_vec() }).collect();
+    let results = run(&mut session, &arrays).map_err(wrong)?;
+    let outputs = results.into_iter().filter(|named| named.key.starts_with("out"));
+    Ok(outputs.map(|named| eval::Tensor::new(named.array.ty, named.array.bytes)).collect())
 }
