@@ -7,11 +7,16 @@ pub mod types;
 pub mod ops;
 pub mod ir;
 pub mod seeded;
+pub mod eval;
+
+pub mod conformance;
 
 pub mod source;
 
 pub mod alias;
 pub mod functional;
+
+pub mod rewrite;
 
 pub mod lower;
 
