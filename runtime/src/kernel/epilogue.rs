@@ -199,7 +199,8 @@ pub fn body_bytes<'a>(operand: &Operand<'a>) -> Result<&'a [u8], RunError> {
     }
 }
 
-fn check_hull(operand: &Operand, bytes: usize) -> Result<(), RunError> {
+/// Checks that all elements of an operand lie in its slice of `bytes`.
+pub fn check_hull(operand: &Operand, bytes: usize) -> Result<(), RunError> {
     let elements = (bytes / operand.dtype.size()) as i64;
     match operand.layout.hull() {
         Some((low, high)) if low >= 0 && high <= elements => Ok(()),
@@ -225,17 +226,14 @@ pub struct Bound<'a> {
 }
 
 impl Epilogue {
-    /// Binds the extra operands of a call. `stack` is the one the strides were made with.
+    /// Binds the extra operands of a call, whose hulls have been checked. `stack` is the one the strides were made with.
     pub fn bind<'a>(&'a self, stack: &'a Stack, extras: &'a [Operand<'a>]) -> Result<Bound<'a>, RunError> {
         if extras.len() != self.extras.len() {
             return Err(RunError::Argument("a step has another number of operands than it was prepared for".into()));
         }
         for extra in extras {
-            if let Source::Bytes(bytes) = extra.source {
-                check_hull(extra, bytes.len())?;
-                if extra.dtype == DType::F32 {
-                    elements::<f32>(bytes)?;
-                }
+            if let (Source::Bytes(bytes), DType::F32) = (extra.source, extra.dtype) {
+                elements::<f32>(bytes)?;
             }
         }
         Ok(Bound { epilogue: self, stack, extras })
