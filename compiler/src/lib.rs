@@ -8,7 +8,12 @@ pub mod ops;
 pub mod ir;
 pub mod seeded;
 
+pub mod source;
+
+pub mod alias;
 pub mod functional;
+
+pub mod rewrite;
 
 pub mod lower;
 

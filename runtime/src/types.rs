@@ -86,12 +86,12 @@ pub const MAX_RANK: usize = 16;
 /// The most elements a tensor may have: every offset in bytes then fits an `i64` with room to spare.
 pub const MAX_ELEMENTS: usize = 1 << 40;
 
-/// Number of elements of `shape`, or `None` when it exceeds [`MAX_ELEMENTS`].
+/// Number of elements of `shape`, or `None` when it exceeds [`MAX_ELEMENTS`]. An empty axis does not excuse the others:
+/// strides are products of extents and must fit as well.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent).filter(|&n| n <= MAX_ELEMENTS))
+    let bounded = |product: usize, &extent: &usize| product.checked_mul(extent.max(1)).filter(|&n| n <= MAX_ELEMENTS);
+    let product = shape.iter().try_fold(1usize, bounded)?;
+    Some(if shape.contains(&0) { 0 } else { product })
 }
 
 /// Row-major strides of `shape`, in elements.

@@ -1,3 +1,4 @@
 //! The one test binary: every module is a family of tests over the whole house.
 
+mod text;
 mod kernels;

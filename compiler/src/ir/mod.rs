@@ -15,12 +15,17 @@
 //! graph, never fields in it, and are computed anew after a change.
 
 mod builder;
+mod canonical;
 mod constant;
 mod graph;
+pub mod layout;
 mod print;
-mod verify;
+pub mod spelling;
+pub mod verify;
 
 pub use builder::{BuildError, Builder};
+pub use canonical::canonical;
 pub use constant::{Constant, ConstantData, Distribution};
 pub use graph::{Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, Value, ValueId};
+pub use print::{elided, print};
 pub use verify::verify;

@@ -1,1 +1,237 @@
-//! Graph to text.
+//! Graph to text, the inverse of `source::parse`.
+//!
+//! An instruction is printed as its row names it: `%y = permute %x {axes=[1, 0]}`. Scalar literals stand where they are
+//! used, with their dtype where the other operands would not give it. Values without a name are printed by their number.
+//! What the text has no word for is printed as a comment: the rules that led to an instruction.
+
+use std::fmt::Write;
+
+use super::constant::{Constant, ConstantData, Distribution};
+use super::graph::{Block, Def, Graph, Inst, ValueId};
+use super::spelling::{default_output_name, is_plain, quote, write_literal};
+use crate::ops::{Op, PointFn};
+use crate::types::{DType, InputMode};
+
+/// The most elements of a constant that are printed as numbers; longer ones are printed as hexadecimal bytes.
+const MAX_LISTED: usize = 64;
+
+/// The whole graph: parsing the text gives it back.
+pub fn print(graph: &Graph) -> String {
+    Printer { graph, text: String::new(), elide: false }.graph()
+}
+
+/// The graph for a reader: the bytes of large constants are left out, so the text does not parse.
+pub fn elided(graph: &Graph) -> String {
+    Printer { graph, text: String::new(), elide: true }.graph()
+}
+
+struct Printer<'a> {
+    graph: &'a Graph,
+    text: String,
+    elide: bool,
+}
+
+/// `%x`, `%"any name"` or `%4`.
+fn value_name(graph: &Graph, value: ValueId) -> String {
+    let name = &graph.value(value).name;
+    match name.as_str() {
+        "" => format!("%{}", value.0),
+        plain if is_plain(plain) => format!("%{plain}"),
+        other => format!("%{}", quote(other)),
+    }
+}
+
+fn label(name: &str) -> String {
+    let keyword = matches!(name, "inf" | "nan" | "NaN");
+    let word = is_plain(name) && !name.starts_with(|c: char| c.is_ascii_digit() || c == '.') && !keyword;
+    if word { name.to_string() } else { quote(name) }
+}
+
+impl Printer<'_> {
+    fn graph(mut self) -> String {
+        let graph = self.graph;
+        self.line(0, &format!("graph {} {{", label(&graph.name)));
+        for input in &graph.inputs {
+            let mode = match input.mode {
+                InputMode::Read => "input",
+                InputMode::Donate => "donate",
+                InputMode::InOut => "inout",
+            };
+            let line = format!("{mode} {}: {}", value_name(graph, input.value), graph.ty(input.value));
+            self.line(1, &line);
+        }
+        for (at, value) in graph.values.iter().enumerate() {
+            let Def::Constant(id) = value.def else { continue };
+            let constant = graph.constant(id);
+            if !constant.is_inline() {
+                let name = value_name(graph, ValueId(at as u32));
+                let line = format!("const {name}: {} = {}", constant.ty, self.filling(constant));
+                self.line(1, &line);
+            }
+        }
+        self.block(graph.body(), 1);
+        for &(input, value) in &graph.finals {
+            let input = value_name(graph, graph.inputs[input as usize].value);
+            let line = format!("final {input} = {}", self.typed_operand(value));
+            self.line(1, &line);
+        }
+        let outputs: Vec<String> = graph
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(at, output)| {
+                let value = self.typed_operand(output.value);
+                let unnamed = default_output_name(graph, at, output.value) == output.name;
+                if unnamed { value } else { format!("{}={value}", label(&output.name)) }
+            })
+            .collect();
+        self.line(1, format!("return {}", outputs.join(", ")).trim_end());
+        self.line(0, "}");
+        self.text
+    }
+
+    fn line(&mut self, depth: usize, line: &str) {
+        for _ in 0..depth {
+            self.text.push_str("  ");
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn block(&mut self, block: &Block, depth: usize) {
+        for &id in &block.insts {
+            self.inst(self.graph.inst(id), depth);
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst, depth: usize) {
+        let graph = self.graph;
+        let mut line = String::new();
+        let body = inst.regions.first().map(|&region| graph.block(region));
+        let results: Vec<String> = inst
+            .results
+            .iter()
+            .map(|&result| match body {
+                Some(_) => format!("{}: {}", value_name(graph, result), graph.ty(result)),
+                None => value_name(graph, result),
+            })
+            .collect();
+        if !results.is_empty() {
+            line.push_str(&results.join(", "));
+            line.push_str(" = ");
+        }
+        line.push_str(inst.op.name());
+        let mut attributes: Vec<String> = Vec::new();
+        match body {
+            Some(body) => {
+                let pairs = body.params.iter().zip(&inst.operands);
+                let params: Vec<String> = pairs
+                    .map(|(&param, &operand)| format!("{} = {}", value_name(graph, param), self.typed_operand(operand)))
+                    .collect();
+                let _ = write!(line, "({})", params.join(", "));
+            }
+            None => {
+                if inst.mutates {
+                    line.push('_');
+                }
+                let operands: Vec<String> = (0..inst.operands.len()).map(|place| self.operand(inst, place)).collect();
+                if !operands.is_empty() {
+                    line.push(' ');
+                    line.push_str(&operands.join(", "));
+                }
+                attributes.extend(inst.op.attributes().into_iter().map(|(name, value)| format!("{name}={value}")));
+            }
+        }
+        attributes.extend(inst.tie.map(|tie| format!("tie={tie}")));
+        if !attributes.is_empty() {
+            let _ = write!(line, " {{{}}}", attributes.join(", "));
+        }
+        if body.is_some() {
+            line.push_str(" {");
+        }
+        if !inst.rules.is_empty() {
+            let _ = write!(line, "  // {}", inst.rules.join(", "));
+        }
+        self.line(depth, &line);
+        if let Some(body) = body {
+            self.block(body, depth + 1);
+            let yields: Vec<String> = body.yields.iter().map(|&value| self.typed_operand(value)).collect();
+            self.line(depth + 1, &format!("yield {}", yields.join(", ")));
+            self.line(depth, "}");
+        }
+    }
+
+    /// The literal behind a value that is printed where it is used.
+    fn literal(&self, value: ValueId) -> Option<(DType, String)> {
+        let constant = self.graph.constant_of(value).filter(|constant| constant.is_inline())?;
+        let bits = constant.splat()?;
+        Some((constant.ty.dtype, write_literal(constant.ty.dtype, bits)))
+    }
+
+    fn typed_operand(&self, value: ValueId) -> String {
+        match self.literal(value) {
+            Some((dtype, number)) => format!("{dtype}({number})"),
+            None => value_name(self.graph, value),
+        }
+    }
+
+    /// An operand; a literal without its dtype where reading would find it by itself.
+    fn operand(&self, inst: &Inst, place: usize) -> String {
+        let value = inst.operands[place];
+        let Some((dtype, number)) = self.literal(value) else { return value_name(self.graph, value) };
+        let peers = inst.operands.iter().map(|&operand| match self.literal(operand) {
+            Some(_) => None,
+            None => Some(self.graph.ty(operand).dtype),
+        });
+        let selects = matches!(inst.op, Op::Point(PointFn::Where));
+        let skipped = usize::from(selects);
+        let indexes = matches!(
+            inst.op,
+            Op::Gather { .. }
+                | Op::GatherElements { .. }
+                | Op::GatherNd { .. }
+                | Op::ScatterElements { .. }
+                | Op::ScatterNd { .. }
+        );
+        let implied = peers.skip(skipped).flatten().next();
+        // Positions whose dtype the other operands do not give are written in full.
+        let special = (selects && place == 0) || (indexes && place == 1);
+        if !special && implied == Some(dtype) { number } else { format!("{dtype}({number})") }
+    }
+
+    fn filling(&self, constant: &Constant) -> String {
+        let dtype = constant.ty.dtype;
+        match &constant.data {
+            ConstantData::Splat(bits) => format!("splat({})", write_literal(dtype, *bits)),
+            ConstantData::Seeded { distribution: Distribution::Normal { mean, std }, seed } => {
+                let mean =
+                    if *mean == 0.0 && mean.is_sign_positive() { String::new() } else { format!(", mean={mean:?}") };
+                format!("seeded(normal{mean}, std={std:?}, seed={seed})")
+            }
+            ConstantData::Seeded { distribution: Distribution::Uniform { low, high }, seed } => {
+                format!("seeded(uniform, low={low:?}, high={high:?}, seed={seed})")
+            }
+            ConstantData::Bytes(_) | ConstantData::Mapped { .. } => {
+                let len = constant.ty.len();
+                if self.elide && len > MAX_LISTED {
+                    return format!("...  // {} bytes", constant.ty.bytes());
+                }
+                let bytes = constant.bytes();
+                if len <= MAX_LISTED {
+                    let element = |chunk: &[u8]| {
+                        let mut bits = [0u8; 8];
+                        bits[..chunk.len()].copy_from_slice(chunk);
+                        write_literal(dtype, u64::from_le_bytes(bits))
+                    };
+                    let elements: Vec<String> = bytes.chunks_exact(dtype.size()).map(element).collect();
+                    return format!("[{}]", elements.join(", "));
+                }
+                let mut digits = String::with_capacity(2 * bytes.len());
+                for byte in bytes.iter() {
+                    let _ = write!(digits, "{byte:02x}");
+                }
+                format!("hex(\"{digits}\")")
+            }
+        }
+    }
+}

@@ -1,10 +1,436 @@
-//! Well-formedness of graphs.
+//! The verifier: whether a graph is well formed.
+//!
+//! All mistakes are found at once. Later rules are asked only where the earlier ones hold, so that a mistake is told once.
+//!
+//! 1. Ids name things that exist, a value's definition points back to it, every instruction stands in one block.
+//! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values.
+//! 3. An operand is defined before its use and is visible: a kernel's body sees its parameters, its own results and
+//!    constants, nothing else.
+//! 4. Results have the types that the op's row infers; inputs and constants have types within bounds, and constants as
+//!    many bytes as their type.
+//! 5. A kernel has one body, whose parameters have the operands' types and whose yields the results'; no other op has a
+//!    body, and nothing writes inside one.
+//! 6. Only an op with a mutating form writes; its result has the type of operand 0; `copy` does nothing else.
+//! 7. What is written is a `donate` or `inout` input or a value of the program, never a `read` input or a constant,
+//!    whether directly or through views.
+//! 8. A written layout maps no two indices to one element.
+//! 9. `view` is possible with its operand's strides.
+//! 10. A tie names an operand with the type of result 0.
+//! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
 
-use super::graph::Graph;
+use std::collections::{HashMap, HashSet};
+
+use super::constant::{Constant, ConstantData, Distribution};
+use super::graph::{BlockId, Def, Graph, InstId, ValueId};
+use super::layout::{Placements, placements};
 use crate::diagnostic::Diagnostic;
+use crate::ops::{Mutation, Op, PointFn};
+use crate::types::{DType, InputMode, TensorType};
+
+/// One violated rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Number of the rule in the module's head.
+    pub rule: u8,
+    /// The instruction at fault, if one is.
+    pub inst: Option<InstId>,
+    pub message: String,
+    pub notes: Vec<String>,
+}
 
 /// Everything that is wrong with `graph`, in order.
 pub fn verify(graph: &Graph) -> Vec<Diagnostic> {
-    let _ = graph;
-    Vec::new()
+    let place = |violation: &Violation| match violation.inst.and_then(|id| graph.insts.get(id.index())) {
+        Some(inst) => {
+            let results: Vec<String> = inst.results.iter().map(|&result| shown(graph, result)).collect();
+            let underscore = if inst.mutates { "_" } else { "" };
+            let line = if inst.location.line > 0 { format!(" (line {})", inst.location.line) } else { String::new() };
+            format!("{} = {}{underscore}{line}", results.join(", "), inst.op.name())
+        }
+        None => String::new(),
+    };
+    mistakes(graph)
+        .into_iter()
+        .map(|violation| {
+            let place = place(&violation);
+            Diagnostic { notes: violation.notes, ..Diagnostic::invalid(place, violation.message) }
+        })
+        .collect()
+}
+
+/// Everything that is wrong with `graph`, in order, with the rules and instructions.
+pub fn mistakes(graph: &Graph) -> Vec<Violation> {
+    let mut verifier = Verifier { graph, found: Vec::new() };
+    verifier.structure();
+    if verifier.found.is_empty() {
+        verifier.names();
+        verifier.constants();
+        verifier.scopes();
+    }
+    if verifier.found.is_empty() {
+        verifier.instructions();
+        verifier.finals();
+    }
+    if verifier.found.is_empty() {
+        verifier.writes();
+    }
+    verifier.found
+}
+
+/// A value's name even where the graph is broken.
+fn shown(graph: &Graph, value: ValueId) -> String {
+    if value.index() < graph.values.len() { graph.display(value) } else { format!("%{}", value.0) }
+}
+
+struct Verifier<'a> {
+    graph: &'a Graph,
+    found: Vec<Violation>,
+}
+
+impl Verifier<'_> {
+    fn note(&mut self, rule: u8, inst: Option<InstId>, message: impl Into<String>) {
+        self.found.push(Violation { rule, inst, message: message.into(), notes: Vec::new() });
+    }
+
+    /// Rule 1.
+    fn structure(&mut self) {
+        let graph = self.graph;
+        let exists = |value: &ValueId| value.index() < graph.values.len();
+        let defined = |value: ValueId, def: Def| graph.values.get(value.index()).is_some_and(|v| v.def == def);
+        for (place, input) in graph.inputs.iter().enumerate() {
+            if !defined(input.value, Def::Input(place as u32)) {
+                self.note(1, None, format!("input {} and its value do not name each other", input.name));
+            }
+        }
+        for output in &graph.outputs {
+            if !exists(&output.value) {
+                self.note(1, None, format!("output {} has no value", output.name));
+            }
+        }
+        for &(input, value) in &graph.finals {
+            if input as usize >= graph.inputs.len() || !exists(&value) {
+                self.note(1, None, "a final value names no input or no value");
+            }
+        }
+        if graph.blocks.is_empty() {
+            self.note(1, None, "the graph has no body");
+        }
+        let mut standing = vec![0u32; graph.insts.len()];
+        for (at, block) in graph.blocks.iter().enumerate() {
+            for (place, &param) in block.params.iter().enumerate() {
+                if !defined(param, Def::Param(BlockId(at as u32), place as u32)) {
+                    self.note(1, None, format!("parameter {place} of block {at} and its value do not name each other"));
+                }
+            }
+            if !block.yields.iter().all(exists) {
+                self.note(1, None, format!("block {at} yields a value that does not exist"));
+            }
+            for &inst in &block.insts {
+                match standing.get_mut(inst.index()) {
+                    Some(count) => *count += 1,
+                    None => self.note(1, None, format!("block {at} holds an instruction that does not exist")),
+                }
+            }
+        }
+        for (at, inst) in graph.insts.iter().enumerate() {
+            let id = InstId(at as u32);
+            if standing[at] > 1 {
+                self.note(1, Some(id), "the instruction stands in two places");
+            }
+            for (place, &result) in inst.results.iter().enumerate() {
+                if !defined(result, Def::Result(id, place as u32)) {
+                    self.note(1, Some(id), format!("result {place} and its value do not name each other"));
+                }
+            }
+            if !inst.operands.iter().all(exists) {
+                self.note(1, Some(id), "an operand does not exist");
+            }
+            if inst.regions.iter().any(|region| region.index() >= graph.blocks.len() || *region == Graph::BODY) {
+                self.note(1, Some(id), "a body does not exist");
+            }
+        }
+        let dangling = graph.values.iter().any(|value| match value.def {
+            Def::Input(place) => place as usize >= graph.inputs.len(),
+            Def::Constant(id) => id.index() >= graph.constants.len(),
+            Def::Param(block, place) => {
+                graph.blocks.get(block.index()).is_none_or(|block| place as usize >= block.params.len())
+            }
+            Def::Result(inst, place) => {
+                graph.insts.get(inst.index()).is_none_or(|inst| place as usize >= inst.results.len())
+            }
+        });
+        if dangling {
+            self.note(1, None, "a value is defined by something that does not exist");
+        }
+    }
+
+    /// Rule 2.
+    fn names(&mut self) {
+        let graph = self.graph;
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (at, value) in graph.values.iter().enumerate() {
+            if !value.name.is_empty() && seen.insert(&value.name, at).is_some() {
+                self.note(2, None, format!("two values are called %{}", value.name));
+            }
+        }
+        for input in &graph.inputs {
+            if input.name.is_empty() || graph.value(input.value).name != input.name {
+                self.note(2, None, format!("input {:?} is not called as its value", input.name));
+            }
+        }
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (at, output) in graph.outputs.iter().enumerate() {
+            if output.name.is_empty() {
+                self.note(2, None, format!("output {at} has no name"));
+            } else if seen.insert(&output.name, at).is_some() {
+                self.note(2, None, format!("there are two outputs called {}", output.name));
+            }
+        }
+    }
+
+    /// Rule 4, for what is not computed.
+    fn constants(&mut self) {
+        for (name, ty) in self.graph.inputs.iter().map(|input| (&input.name, self.graph.ty(input.value))) {
+            if let Err(message) = ty.check() {
+                self.note(4, None, format!("%{name}: {message}"));
+            }
+        }
+        for value in &self.graph.values {
+            let Def::Constant(id) = value.def else { continue };
+            let constant = self.graph.constant(id);
+            if let Err(message) = constant_message(constant, &value.ty) {
+                self.note(4, None, format!("constant %{}: {message}", value.name));
+            }
+        }
+    }
+
+    /// Rules 3 and 5 (whose body is whose), in program order.
+    fn scopes(&mut self) {
+        let mut owned = vec![false; self.graph.blocks.len()];
+        let local = self.scope(Graph::BODY, &mut owned);
+        let ends = self.graph.outputs.iter().map(|output| output.value);
+        for value in ends.chain(self.graph.finals.iter().map(|entry| entry.1)) {
+            let visible = match self.graph.value(value).def {
+                Def::Input(_) | Def::Constant(_) => true,
+                Def::Param(..) | Def::Result(..) => local.contains(&value),
+            };
+            if !visible {
+                let message = format!("the output {} is not defined in the graph's body", shown(self.graph, value));
+                self.note(3, None, message);
+            }
+        }
+    }
+
+    /// Walks a block and the bodies in it; the values defined in the block itself.
+    fn scope(&mut self, block: BlockId, owned: &mut [bool]) -> HashSet<ValueId> {
+        let graph = self.graph;
+        owned[block.index()] = true;
+        let mut local: HashSet<ValueId> = graph.block(block).params.iter().copied().collect();
+        let visible = |value: ValueId, local: &HashSet<ValueId>| match graph.value(value).def {
+            Def::Constant(_) => true,
+            Def::Input(_) => block == Graph::BODY,
+            Def::Param(..) | Def::Result(..) => local.contains(&value),
+        };
+        for &id in &graph.block(block).insts {
+            let inst = graph.inst(id);
+            for &operand in &inst.operands {
+                if !visible(operand, &local) {
+                    let name = shown(graph, operand);
+                    self.note(3, Some(id), format!("{name} is used before it is defined, or is not visible here"));
+                }
+            }
+            for &region in &inst.regions {
+                if owned[region.index()] {
+                    self.note(5, Some(id), "a body belongs to two instructions");
+                } else {
+                    self.scope(region, owned);
+                }
+            }
+            local.extend(inst.results.iter().copied());
+        }
+        for &value in &graph.block(block).yields {
+            if !visible(value, &local) {
+                self.note(3, None, format!("{} is yielded but not visible in the body", shown(graph, value)));
+            }
+        }
+        local
+    }
+
+    /// Rules 4, 5, 6 and 10.
+    fn instructions(&mut self) {
+        let graph = self.graph;
+        // An arena may hold instructions that no block names any more; they are not part of the graph.
+        let standing =
+            graph.blocks.iter().enumerate().flat_map(|(at, block)| block.insts.iter().map(move |&id| (at, id)));
+        for (block, id) in standing {
+            let inst = graph.inst(id);
+            let types: Vec<TensorType> = inst.operands.iter().map(|&operand| graph.ty(operand).clone()).collect();
+            let results: Vec<TensorType> = inst.results.iter().map(|&result| graph.ty(result).clone()).collect();
+            if let Op::Point(PointFn::Const(..)) = inst.op {
+                self.note(4, Some(id), "a literal is a constant of the graph, not an instruction");
+                continue;
+            }
+            match inst.op.infer(&types) {
+                Err(message) => self.note(4, Some(id), message),
+                Ok(inferred) if inferred != results => {
+                    let list =
+                        |types: &[TensorType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                    let message = format!("results have types {}, expected {}", list(&results), list(&inferred));
+                    self.note(4, Some(id), message);
+                }
+                Ok(_) => {}
+            }
+            self.body_of(id, &types, &results);
+            let row = inst.op.row();
+            match row.mutation {
+                Mutation::Never if inst.mutates => {
+                    self.note(6, Some(id), format!("{} has no mutating form", inst.op.name()));
+                }
+                Mutation::Only if !inst.mutates => {
+                    let name = inst.op.name();
+                    self.note(6, Some(id), format!("{name} exists only as {name}_"));
+                }
+                _ if inst.mutates && block > 0 => self.note(5, Some(id), "nothing is written inside a kernel"),
+                _ if inst.mutates && results.first() != types.first() => {
+                    let name = inst.op.name();
+                    self.note(6, Some(id), format!("{name}_ writes {} into {}", results[0], types[0]));
+                }
+                _ => {}
+            }
+            if let Some(tie) = inst.tie
+                && (types.get(tie as usize).is_none_or(|ty| results.first() != Some(ty)) || inst.mutates)
+            {
+                self.note(10, Some(id), format!("tie {tie} names no operand of the result's type"));
+            }
+        }
+    }
+
+    fn body_of(&mut self, id: InstId, operands: &[TensorType], results: &[TensorType]) {
+        let graph = self.graph;
+        let inst = graph.inst(id);
+        let expected = usize::from(matches!(inst.op, Op::Kernel { .. }));
+        if inst.regions.len() != expected {
+            let found = inst.regions.len();
+            return self.note(5, Some(id), format!("{} has {expected} bodies, found {found}", inst.op.name()));
+        }
+        let Some(&region) = inst.regions.first() else { return };
+        let body = graph.block(region);
+        let types = |values: &[ValueId]| values.iter().map(|&value| graph.ty(value).clone()).collect::<Vec<_>>();
+        if types(&body.params) != operands {
+            self.note(5, Some(id), "the parameters of the body do not have the operands' types");
+        }
+        if types(&body.yields) != results {
+            self.note(5, Some(id), "the body does not yield the results' types");
+        }
+    }
+
+    /// Rule 11.
+    fn finals(&mut self) {
+        let graph = self.graph;
+        if graph.finals.is_empty() {
+            return;
+        }
+        if let Some(at) = graph.insts.iter().position(|inst| inst.mutates) {
+            self.note(11, Some(InstId(at as u32)), "a graph with final values writes nothing");
+        }
+        for (place, input) in graph.inputs.iter().enumerate() {
+            let finals: Vec<ValueId> =
+                graph.finals.iter().filter(|entry| entry.0 as usize == place).map(|entry| entry.1).collect();
+            let expected = usize::from(input.mode == InputMode::InOut);
+            if finals.len() != expected {
+                let found = finals.len();
+                self.note(11, None, format!("input %{} has {expected} final values, found {found}", input.name));
+            }
+            if let Some(&value) = finals.first()
+                && graph.ty(value) != graph.ty(input.value)
+            {
+                let (found, expected) = (graph.ty(value), graph.ty(input.value));
+                self.note(11, None, format!("the final value of %{} is {found}, expected {expected}", input.name));
+            }
+        }
+    }
+
+    /// Rules 7, 8 and 9. A graph that writes nothing and asks for no view has no layouts to be wrong.
+    fn writes(&mut self) {
+        let graph = self.graph;
+        if !graph.insts.iter().any(|inst| inst.mutates || matches!(inst.op, Op::View { .. })) {
+            return;
+        }
+        let placed = placements(graph);
+        for (id, inst) in graph.body_insts() {
+            if placed.impossible.contains(&id) {
+                let layout = placed.layout(inst.operands[0]);
+                let message = format!(
+                    "{} with strides {:?} cannot be viewed as {:?}",
+                    graph.ty(inst.operands[0]),
+                    layout.strides,
+                    graph.ty(inst.results[0]).shape
+                );
+                let notes = vec!["use `reshape`, which copies where it must".to_string()];
+                self.found.push(Violation { rule: 9, inst: Some(id), message, notes });
+            }
+            if inst.mutates {
+                self.written(id, &placed);
+            }
+        }
+    }
+
+    fn written(&mut self, id: InstId, placed: &Placements) {
+        let graph = self.graph;
+        let inst = graph.inst(id);
+        let destination = inst.operands[0];
+        let root = placed.root(destination);
+        let name = inst.op.name();
+        let (shown_root, shown_destination) = (shown(graph, root), shown(graph, destination));
+        let through = if root == destination { String::new() } else { format!(" through {shown_destination}") };
+        match graph.value(root).def {
+            Def::Input(place) if graph.inputs[place as usize].mode == InputMode::Read => {
+                let message = format!("{name}_ writes {shown_root}{through}, which is a `read` input");
+                let notes = vec![format!(
+                    "declare it `inout {shown_root}` to keep the change, or `donate {shown_root}` to give its bytes up"
+                )];
+                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+            }
+            Def::Constant(_) => {
+                let what = if graph.value(root).name.is_empty() { "a literal".to_string() } else { shown_root };
+                let message = format!("{name}_ writes {what}{through}, which is a constant");
+                let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
+                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+            }
+            _ => {}
+        }
+        let layout = placed.layout(destination);
+        if !layout.is_injective() {
+            let message = format!(
+                "{name}_ writes {shown_destination}, in which several indices are one element (shape {:?}, strides {:?})",
+                layout.shape, layout.strides
+            );
+            let notes = vec!["write a copy made with `contiguous`".to_string()];
+            self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
+        }
+    }
+}
+
+fn constant_message(constant: &Constant, ty: &TensorType) -> Result<(), String> {
+    constant.ty.check()?;
+    if constant.ty != *ty {
+        return Err(format!("the value has type {ty}, the constant {}", constant.ty));
+    }
+    let expected = ty.bytes();
+    match &constant.data {
+        ConstantData::Bytes(bytes) if bytes.len() != expected => {
+            Err(format!("{ty} has {expected} bytes, found {}", bytes.len()))
+        }
+        ConstantData::Bytes(bytes) if ty.dtype == DType::Bool && bytes.iter().any(|&byte| byte > 1) => {
+            Err("a bool is 0 or 1".into())
+        }
+        ConstantData::Seeded { distribution, .. } => {
+            let (Distribution::Normal { mean: a, std: b } | Distribution::Uniform { low: a, high: b }) = distribution;
+            if a.is_finite() && b.is_finite() { Ok(()) } else { Err("a seeded constant has finite settings".into()) }
+        }
+        ConstantData::Mapped { file, offset } if offset.checked_add(expected).is_none_or(|end| end > file.len()) => {
+            Err(format!("{ty} ends beyond the file it is mapped from"))
+        }
+        _ => Ok(()),
+    }
 }

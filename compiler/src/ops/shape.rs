@@ -81,12 +81,12 @@ pub fn slice_len(extent: usize, start: i64, end: i64, step: i64) -> Result<usize
         return Err(format!("a slice steps by a number other than {step}"));
     }
     let len = if step > 0 {
-        if start < 0 || end > extent {
+        if start < 0 || end < 0 || end > extent {
             return Err(format!("slice {start}..{end} leaves an axis of {extent}"));
         }
         if end <= start { 0 } else { (end - start - 1) / step + 1 }
     } else {
-        if start >= extent || end < -1 {
+        if start >= extent || end < -1 || (start < 0 && extent > 0) {
             return Err(format!("slice {start}..{end} leaves an axis of {extent}"));
         }
         if end >= start { 0 } else { (start - end - 1) / -step + 1 }
@@ -593,4 +593,13 @@ pub fn declared(results: &[DType], shapes: &[Vec<usize>]) -> Inferred {
         return Err("a kernel declares one shape a result".into());
     }
     Ok(results.iter().zip(shapes).map(|(&dtype, shape)| TensorType::new(dtype, shape.clone())).collect())
+}
+
+/// An axis of `rank` written as in Python: negative counts from the end.
+pub fn normalised_axis(axis: i64, rank: usize) -> Result<usize, String> {
+    let from_start = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+    match from_start.map(usize::try_from) {
+        Some(Ok(found)) if found < rank => Ok(found),
+        _ => Err(format!("axis {axis} is out of range for rank {rank}")),
+    }
 }

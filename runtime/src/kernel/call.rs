@@ -57,6 +57,10 @@ pub enum RunError {
     Argument(String),
     /// An earlier run failed after it had begun to write state.
     Poisoned,
+    /// Inputs share bytes against the plan's assumptions, and nothing was compiled for that case.
+    Aliased { written: String, other: String },
+    /// Our fault: a checked plan asks for something that it cannot have. Nothing was overrun.
+    Fault(String),
 }
 
 impl std::fmt::Display for RunError {
@@ -66,6 +70,13 @@ impl std::fmt::Display for RunError {
                 write!(f, "{step}: index {index} is outside an axis of {extent}")
             }
             RunError::Argument(message) => f.write_str(message),
+            RunError::Aliased { written, other } => {
+                write!(
+                    f,
+                    "input {written}, which is written, shares bytes with {other}, against the plan's assumptions"
+                )
+            }
+            RunError::Fault(message) => f.write_str(message),
             RunError::Poisoned => f.write_str("an earlier run failed after it had begun to write state"),
         }
     }

@@ -15,7 +15,7 @@ use crate::kernel::call::{Operand, RunError, Source};
 use crate::kernel::gemm::Finish;
 use crate::kernel::grid::Grid;
 use crate::kernel::stack::{Stack, StackStrides};
-use crate::kernel::tile::{Out, TileProgram, Values};
+use crate::kernel::tile::{Feed, Out, Results, TileProgram, Values};
 use crate::point::{PointFn, Program};
 use crate::simd::{Algorithm, Isa, Lanes, math};
 use crate::types::{DType, Layout};
@@ -99,7 +99,7 @@ impl Epilogue {
                 let layouts: Vec<Layout> = extras.iter().map(|extra| extra.layout(stack)).collect();
                 let layouts: Vec<&Layout> = layouts.iter().collect();
                 let grid = Grid::row_major(&stack.shape(), &layouts)?;
-                Form::Program(TileProgram::new(program, true, grid, true)?)
+                Form::Program(TileProgram::new(program, true, grid, Results::Contiguous)?)
             }
         };
         Ok(Epilogue { form, core, written, extras })
@@ -294,7 +294,8 @@ impl Bound<'_> {
                 let position = (at.batch * self.stack.rows() + at.row) * self.stack.columns() + at.column;
                 let length = out.len() / self.epilogue.written.size();
                 let out = Out { bytes: out, origin: -(position as i64) };
-                program.run(isa, self.extras, Some(core), &mut [out], position, length, scratch);
+                let feed = Feed { reads: self.extras, core: Some(core), old: None };
+                program.run(isa, &feed, &mut [out], position, length, scratch);
             }
         }
     }

@@ -13,6 +13,8 @@ pub struct Grid {
     pub extents: Vec<usize>,
     /// For each layout one stride an axis, in elements.
     pub strides: Vec<Vec<i64>>,
+    /// For each layout the element of position 0, counted from the layout's offset.
+    pub starts: Vec<i64>,
 }
 
 /// How a layout runs through the positions of a grid.
@@ -52,7 +54,8 @@ impl Grid {
                 return Err("a layout reaches beyond every address".into());
             }
         }
-        let mut grid = Grid { extents: Vec::new(), strides: vec![Vec::new(); layouts.len()] };
+        let count = layouts.len();
+        let mut grid = Grid { extents: Vec::new(), strides: vec![Vec::new(); count], starts: vec![0; count] };
         for &axis in order {
             let extent = shape[axis];
             if extent == 1 {
@@ -95,6 +98,37 @@ impl Grid {
     pub fn row_major(shape: &[usize], layouts: &[&Layout]) -> Result<Grid, String> {
         let order: Vec<usize> = (0..shape.len()).collect();
         Grid::new(shape, layouts, &order)
+    }
+
+    /// The grid in which the first of the `written` layouts ascends as far as it can: axes are taken by falling size
+    /// of its stride, and backwards where that is negative. The grid's layouts are `read`, then `written`.
+    pub fn ascending(shape: &[usize], read: &[&Layout], written: &[&Layout]) -> Result<Grid, String> {
+        let Some(leader) = written.first() else {
+            return Grid::row_major(shape, read);
+        };
+        if leader.shape != shape || leader.strides.len() != shape.len() {
+            return Err(format!("expected a layout of shape {shape:?}, found {:?}", leader.shape));
+        }
+        let mut order: Vec<usize> = (0..shape.len()).collect();
+        order.sort_by_key(|&axis| std::cmp::Reverse(leader.strides[axis].unsigned_abs()));
+        let mut layouts: Vec<Layout> = read.iter().chain(written).map(|&layout| layout.clone()).collect();
+        let mut starts = vec![0i64; layouts.len()];
+        for axis in 0..shape.len() {
+            if leader.strides[axis] >= 0 || shape[axis] <= 1 {
+                continue;
+            }
+            for (layout, start) in layouts.iter_mut().zip(&mut starts) {
+                let stride = layout.strides.get_mut(axis).ok_or("a layout lacks a stride")?;
+                let reach =
+                    stride.checked_mul(shape[axis] as i64 - 1).ok_or("a layout reaches beyond every address")?;
+                *start = start.checked_add(reach).ok_or("a layout reaches beyond every address")?;
+                layout.offset = layout.offset.checked_add(reach).ok_or("a layout reaches beyond every address")?;
+                *stride = stride.checked_neg().ok_or("a layout reaches beyond every address")?;
+            }
+        }
+        let mut grid = Grid::new(shape, &layouts.iter().collect::<Vec<_>>(), &order)?;
+        grid.starts = starts;
+        Ok(grid)
     }
 
     /// Number of positions.
@@ -268,5 +302,16 @@ mod tests {
             }
         }
         assert!(grid.is_ascending(1) && !grid.is_ascending(0));
+    }
+
+    #[test]
+    fn an_ascending_grid_follows_what_is_written() {
+        let shape = [3, 4];
+        let backwards = Layout { offset: 11, shape: shape.to_vec(), strides: vec![-1, -3] };
+        let read = Layout::dense(&shape);
+        let grid = Grid::ascending(&shape, &[&read], &[&backwards]).unwrap();
+        assert!(grid.is_ascending(1));
+        assert_eq!((grid.extents.as_slice(), grid.starts.as_slice()), (&[4, 3][..], &[11, -11][..]));
+        assert_eq!(grid.strides, [vec![-1, -4], vec![3, 1]]);
     }
 }

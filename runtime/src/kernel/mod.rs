@@ -20,8 +20,17 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod copy;
+pub mod grid;
+pub mod map;
+pub mod parallel;
+pub mod prepared;
+pub mod reference;
+pub mod tile;
 mod arg_reduce;
 mod cumulative;
+mod domain;
+mod element;
 mod gather;
 mod lookup;
 mod pool;
@@ -29,14 +38,7 @@ mod resize;
 mod scatter;
 mod share;
 mod top_k;
-
-pub mod grid;
-mod domain;
-mod element;
-pub mod prepared;
-pub mod reference;
-pub mod tile;
-mod validate;
+pub(crate) mod validate;
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;
@@ -44,6 +46,11 @@ pub mod matmul;
 pub mod conv;
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod map_tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -5,10 +5,11 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
+use crate::kernel::map::Map;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
-use crate::types::DType;
+use crate::types::{DType, Layout};
 
 /// A kernel ready to run on operands of the layouts it was prepared for.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
+    Map(Map),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
@@ -34,7 +36,12 @@ enum Form {
 pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usize) -> Result<Prepared, String> {
     let named = |message: String| format!("{}: {message}", kernel.name());
     validate(kernel, reads, writes).map_err(named)?;
+    let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
+    let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
     let form = match kernel {
+        Kernel::Map { program } => {
+            Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
+        }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
         }
@@ -60,6 +67,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
+        Form::Map(map) => map.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
@@ -85,7 +93,8 @@ impl Prepared {
     /// written nothing.
     pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
         let unaligned = |bytes: &[u8], dtype: DType| {
-            !(bytes.as_ptr() as usize).is_multiple_of(dtype.size()) || !bytes.len().is_multiple_of(dtype.size())
+            let aligned = bytes.is_empty() || (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
+            !aligned || !bytes.len().is_multiple_of(dtype.size())
         };
         let reads = call.reads.iter().any(|read| match read.source {
             Source::Bytes(bytes) => unaligned(bytes, read.dtype),
@@ -98,6 +107,7 @@ impl Prepared {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
+            Form::Map(map) => map.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),

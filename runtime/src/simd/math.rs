@@ -7,6 +7,8 @@
 //! the rational approximation of Eigen (`MathFunctionsImpl.h`), `erf` that of XLA (`math.cc`). `gelu` is
 //! built on an approximation of the Mills ratio fitted for this file; see [`gelu`].
 
+#![expect(clippy::excessive_precision, reason = "coefficients stand as their sources print them")]
+
 use super::{IntLanes, Lanes, MAX_WIDTH, MaskLanes};
 
 /// `2^n` for `-126 <= n <= 127`.

@@ -21,7 +21,7 @@ pub(crate) mod tests;
 
 use crate::kernel::call::{Operand, Source};
 use crate::kernel::grid::{Grid, Pattern};
-use crate::point::{PointFn, Program, Typing};
+use crate::point::{MAX_REGISTERS, PointFn, Program, Typing};
 use crate::simd::Isa;
 use crate::types::DType;
 
@@ -99,11 +99,33 @@ impl<'a> Values<'a> {
 }
 
 /// Where results go.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Out<'a> {
     pub bytes: &'a mut [u8],
     /// The element of `bytes` that belongs to position 0; negative when `bytes` begins at a later one.
     pub origin: i64,
+}
+
+/// What a run of a program takes its inputs from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Feed<'a> {
+    pub reads: &'a [Operand<'a>],
+    /// The core's results of the positions to compute, in the class of input 0, for programs with a core.
+    pub core: Option<Values<'a>>,
+    /// What tied operands read, when that is not the results of this program: their storage, and the element of it that
+    /// belongs to position 0.
+    pub old: Option<(&'a [u8], i64)>,
+}
+
+/// How a program's results are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Results {
+    /// In the layouts that follow the operands' in the grid.
+    Layouts,
+    /// One after the other in the order of the positions.
+    Contiguous,
+    /// Likewise, but as values of their classes.
+    Values,
 }
 
 /// Where a register is.
@@ -171,13 +193,14 @@ enum Bound<'a> {
 }
 
 impl TileProgram {
-    /// Prepares `program` for positions of `grid`, whose layouts are those of the operands in order and then, unless
-    /// `contiguous`, those of the results. With `core` the program's input 0 is no operand but given to [`run`](Self::run).
+    /// Prepares `program` for positions of `grid`, whose layouts are those of the operands in order and then, for
+    /// [`Results::Layouts`], those of the results. With `core` the program's input 0 is no operand but the core's result.
     ///
     /// Errors when the program is ill-formed or the numbers do not fit.
-    pub fn new(program: &Program, core: bool, grid: Grid, contiguous: bool) -> Result<TileProgram, String> {
+    pub fn new(program: &Program, core: bool, grid: Grid, results: Results) -> Result<TileProgram, String> {
         let dtypes = program.dtypes()?;
         let operands = program.inputs.len().checked_sub(usize::from(core)).ok_or("a program lacks its core's input")?;
+        let contiguous = results != Results::Layouts;
         let layouts = operands + if contiguous { 0 } else { program.outputs.len() };
         if grid.strides.len() != layouts {
             return Err(format!("a program takes {layouts} layouts, found {}", grid.strides.len()));
@@ -225,7 +248,8 @@ impl TileProgram {
             let direct = match (found.next(), found.next(), is_read[reg]) {
                 (Some(output), None, None) => {
                     let dense = contiguous || grid.pattern(operands + output) == Pattern::Dense;
-                    Some(output).filter(|_| dense && Class::of(result).native() == result)
+                    let native = results == Results::Values || Class::of(result).native() == result;
+                    Some(output).filter(|_| dense && native)
                 }
                 _ => None,
             };
@@ -253,9 +277,10 @@ impl TileProgram {
         }
         let outputs = program.outputs.iter().enumerate().map(|(index, &reg)| {
             let layout = (!contiguous).then_some(operands + index);
+            let (dtype, class) = (dtypes[reg as usize], Class::of(dtypes[reg as usize]));
             Output {
-                dtype: dtypes[reg as usize],
-                class: Class::of(dtypes[reg as usize]),
+                dtype: if results == Results::Values { class.native() } else { dtype },
+                class,
                 from: places[reg as usize],
                 layout,
                 pattern: layout.map_or(Pattern::Dense, |layout| grid.pattern(layout)),
@@ -281,19 +306,8 @@ impl TileProgram {
 
     /// Computes the positions `start .. start + len`.
     ///
-    /// `core` holds the core's results of those positions, in the class of input 0. `reads` are the operands, for which
-    /// the caller has seen to it that slices hold their hulls and are aligned to their dtypes; likewise `outs`.
-    #[expect(clippy::too_many_arguments)]
-    pub fn run(
-        &self,
-        isa: Isa,
-        reads: &[Operand],
-        core: Option<Values>,
-        outs: &mut [Out],
-        start: usize,
-        len: usize,
-        scratch: &mut [u8],
-    ) {
+    /// The caller has seen to it that the slices of operands and `outs` hold their hulls and are aligned to their dtypes.
+    pub fn run(&self, isa: Isa, feed: &Feed, outs: &mut [Out], start: usize, len: usize, scratch: &mut [u8]) {
         let (narrow, rest) = scratch.split_at_mut(self.narrow * size_of::<Narrow>());
         let mut tiles = Tiles {
             narrow: bytemuck::cast_slice_mut(narrow),
@@ -308,10 +322,10 @@ impl TileProgram {
             if by_lines {
                 n = n.min(self.grid.run_left(at));
             }
-            let core = core.map(|core| core.slice(done, n));
+            let feed = Feed { core: feed.core.map(|core| core.slice(done, n)), ..*feed };
             match self.inputs.len() {
-                0..=8 => self.run_tile::<8>(isa, reads, core, outs, at, n, &mut tiles),
-                _ => self.run_tile::<{ crate::point::MAX_REGISTERS }>(isa, reads, core, outs, at, n, &mut tiles),
+                0..=8 => self.run_tile::<8>(isa, &feed, outs, at, n, &mut tiles),
+                _ => self.run_tile::<MAX_REGISTERS>(isa, &feed, outs, at, n, &mut tiles),
             }
             done += n;
         }
@@ -330,15 +344,14 @@ impl TileProgram {
     ) {
         let len = out.len();
         let out = Out { bytes: bytemuck::cast_slice_mut(out), origin: -(start as i64) };
-        self.run(isa, reads, Some(Values::F32(core)), &mut [out], start, len, scratch);
+        let feed = Feed { reads, core: Some(Values::F32(core)), old: None };
+        self.run(isa, &feed, &mut [out], start, len, scratch);
     }
 
-    #[expect(clippy::too_many_arguments)]
     fn run_tile<const INPUTS: usize>(
         &self,
         isa: Isa,
-        reads: &[Operand],
-        core: Option<Values>,
+        feed: &Feed,
         outs: &mut [Out],
         start: usize,
         n: usize,
@@ -346,8 +359,8 @@ impl TileProgram {
     ) {
         let mut bound = [Bound::Register; INPUTS];
         for (input, bound) in self.inputs.iter().zip(&mut bound) {
-            *bound = match (input.read, core) {
-                (Some(read), _) => self.bind(input, read, &reads[read], outs, start, n, tiles),
+            *bound = match (input.read, feed.core) {
+                (Some(read), _) => self.bind(input, read, feed, outs, start, n, tiles),
                 (None, Some(core)) => Bound::Slice(core),
                 (None, None) => Bound::Splat(0),
             };
@@ -400,15 +413,16 @@ impl TileProgram {
         &self,
         input: &Input,
         read: usize,
-        operand: &Operand<'a>,
+        feed: &Feed<'a>,
         outs: &[Out],
         start: usize,
         n: usize,
         tiles: &mut Tiles,
     ) -> Bound<'a> {
+        let operand = &feed.reads[read];
         let (bytes, origin, pattern, layout) = match operand.source {
             Source::Bytes(bytes) => {
-                let origin = operand.layout.offset;
+                let origin = operand.layout.offset + self.grid.starts[read];
                 let native = input.dtype == input.class.native();
                 let size = input.dtype.size();
                 let element = |offset: i64| {
@@ -441,10 +455,13 @@ impl TileProgram {
                 (bytes, origin, input.pattern, Some(read))
             }
             // The old content has the result's layout.
-            Source::Written(write) => {
-                let (output, out) = (&self.outputs[write], &outs[write]);
-                (&*out.bytes, out.origin, output.pattern, output.layout)
-            }
+            Source::Written(write) => match feed.old {
+                Some((bytes, origin)) => (bytes, origin, input.pattern, Some(read)),
+                None => {
+                    let (output, out) = (&self.outputs[write], &outs[write]);
+                    (&*out.bytes, out.origin, output.pattern, output.layout)
+                }
+            },
         };
         let target = match input.register {
             Place::Narrow(at) => Target::of_narrow(input.class, &mut tiles.narrow[at][..n]),

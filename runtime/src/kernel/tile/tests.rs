@@ -88,7 +88,7 @@ fn run_dense(isa: Isa, program: &Program, operands: &[Vec<u8>], n: usize) -> Vec
     let layout = Layout::dense(&[n]);
     let layouts = vec![&layout; operands.len()];
     let grid = Grid::row_major(&[n], &layouts).unwrap();
-    let tile = TileProgram::new(program, false, grid, true).unwrap();
+    let tile = TileProgram::new(program, false, grid, Results::Contiguous).unwrap();
     let reads: Vec<Operand> = operands
         .iter()
         .zip(&program.inputs)
@@ -98,7 +98,8 @@ fn run_dense(isa: Isa, program: &Program, operands: &[Vec<u8>], n: usize) -> Vec
     let mut out = vec![0u64; n];
     let bytes = &mut bytemuck::cast_slice_mut(&mut out)[..n * result.size()];
     let mut scratch = vec![0u64; tile.scratch_bytes() / 8];
-    tile.run(isa, &reads, None, &mut [Out { bytes, origin: 0 }], 0, n, bytemuck::cast_slice_mut(&mut scratch));
+    let feed = Feed { reads: &reads, ..Feed::default() };
+    tile.run(isa, &feed, &mut [Out { bytes, origin: 0 }], 0, n, bytemuck::cast_slice_mut(&mut scratch));
     bytemuck::cast_slice(&out)[..n * result.size()].to_vec()
 }
 
@@ -174,7 +175,7 @@ fn segments_run_over_core_results() {
         let by_col = Layout { offset: 0, shape: shape.to_vec(), strides: vec![0, 1] };
         let dense = Layout::dense(&shape);
         let grid = Grid::row_major(&shape, &[&by_row, &by_col, &dense]).unwrap();
-        let tile = TileProgram::new(&program, true, grid, true).unwrap();
+        let tile = TileProgram::new(&program, true, grid, Results::Contiguous).unwrap();
         let value = |seed: usize| (0..rows * cols).map(move |i| ((i * 37 + seed * 11) % 29) as f32 - 13.0);
         let (scale, bias): (Vec<f32>, Vec<f32>) = (value(1).take(rows).collect(), value(2).take(cols).collect());
         let (core, residual): (Vec<f32>, Vec<f32>) = (value(3).collect(), value(4).collect());

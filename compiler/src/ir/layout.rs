@@ -1,0 +1,297 @@
+//! Layouts of the values of a source program, by eager PyTorch's rules.
+//!
+//! Strides decide whether `reshape` is a view, whether `view` is possible, and whether a write is well defined, so they
+//! are part of what a source program means. Every value has a *placement*: the value whose storage it has (its root) and
+//! a layout in that storage, in elements. Inputs and constants are row-major. A fresh result follows its row's
+//! [`LayoutRule`]; a view is derived from its operand; a mutating instruction returns operand 0's placement.
+//!
+//! The elementwise rule is PyTorch's `TensorIterator` (aten/src/ATen/TensorIterator.cpp, `fast_set_up`,
+//! `reorder_dimensions` and `allocate_or_resize_outputs`). The rule that makes `reshape` a view is `computeStride` in
+//! aten/src/ATen/TensorUtils.cpp.
+
+use super::graph::{Graph, Inst, InstId, ValueId};
+use crate::ops::{LayoutRule, Op, Storage};
+use crate::types::{Layout, dense_strides};
+
+/// Where a value lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The value that owns the storage; a value with bytes of its own is its own root.
+    pub root: ValueId,
+    /// In elements from the start of the root's storage.
+    pub layout: Layout,
+}
+
+/// Placements of all values, by id.
+#[derive(Clone, Debug)]
+pub struct Placements {
+    values: Vec<Placement>,
+    /// `view` instructions whose operand's strides forbid the shape. Their results are placed as copies.
+    pub impossible: Vec<InstId>,
+}
+
+impl Placements {
+    pub fn of(&self, value: ValueId) -> &Placement {
+        &self.values[value.index()]
+    }
+
+    /// The value whose storage `value` has.
+    pub fn root(&self, value: ValueId) -> ValueId {
+        self.of(value).root
+    }
+
+    pub fn layout(&self, value: ValueId) -> &Layout {
+        &self.of(value).layout
+    }
+}
+
+/// Places every value of `graph`, whose instructions must pass inference. Values are visited in the order of blocks and
+/// instructions; kernels' bodies compute in registers and count as row-major.
+pub fn placements(graph: &Graph) -> Placements {
+    let values = (0..graph.values.len() as u32).map(ValueId);
+    let dense = |value: ValueId| Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) };
+    let mut placed = Placements { values: values.map(dense).collect(), impossible: Vec::new() };
+    for block in &graph.blocks {
+        for &id in &block.insts {
+            place_results(graph, id, &mut placed);
+        }
+    }
+    placed
+}
+
+fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
+    let inst = graph.inst(id);
+    if inst.mutates {
+        placed.values[inst.results[0].index()] = placed.of(inst.operands[0]).clone();
+        return;
+    }
+    let row = inst.op.row();
+    match row.storage {
+        Storage::Fresh => match row.layout {
+            LayoutRule::Contiguous | LayoutRule::View => {}
+            LayoutRule::Elementwise => {
+                for &result in &inst.results {
+                    let shape = &graph.ty(result).shape;
+                    let operands: Vec<&Layout> = inst.operands.iter().map(|&operand| placed.layout(operand)).collect();
+                    let strides = elementwise_strides(shape, &operands);
+                    placed.values[result.index()].layout.strides = strides;
+                }
+            }
+        },
+        Storage::ViewOf(operand) | Storage::MayViewOf(operand) => {
+            let source = placed.of(inst.operands[operand]).clone();
+            match view_layouts(graph, inst, &source.layout) {
+                Some(layouts) => {
+                    for (&result, layout) in inst.results.iter().zip(layouts) {
+                        placed.values[result.index()] = Placement { root: source.root, layout };
+                    }
+                }
+                None if matches!(row.storage, Storage::ViewOf(_)) => placed.impossible.push(id),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Layouts of a view's results over its operand's layout, or `None` where no strides express the view.
+pub fn view_layouts(graph: &Graph, inst: &Inst, x: &Layout) -> Option<Vec<Layout>> {
+    let one = |layout: Layout| Some(vec![layout]);
+    match &inst.op {
+        Op::View { shape } | Op::Reshape { shape } => {
+            let strides = reshaped_strides(x, shape)?;
+            one(Layout { offset: x.offset, shape: shape.clone(), strides })
+        }
+        Op::Permute { axes } => one(Layout {
+            offset: x.offset,
+            shape: axes.iter().map(|&axis| x.shape[axis]).collect(),
+            strides: axes.iter().map(|&axis| x.strides[axis]).collect(),
+        }),
+        Op::Slice { axis, start, step, .. } => {
+            let mut layout = x.clone();
+            layout.shape[*axis] = graph.ty(inst.results[0]).shape[*axis];
+            // An empty slice may start outside; it touches nothing.
+            if layout.shape[*axis] > 0 {
+                layout.offset = start.checked_mul(x.strides[*axis]).and_then(|by| x.offset.checked_add(by))?;
+            }
+            layout.strides[*axis] = x.strides[*axis].checked_mul(*step)?;
+            one(layout)
+        }
+        Op::Select { axis, index } => {
+            let mut layout = x.clone();
+            layout.offset += *index as i64 * x.strides[*axis];
+            layout.shape.remove(*axis);
+            layout.strides.remove(*axis);
+            one(layout)
+        }
+        Op::Expand { shape } => {
+            let new = shape.len() - x.rank();
+            let mut strides = vec![0; new];
+            for (axis, &stride) in x.strides.iter().enumerate() {
+                strides.push(if x.shape[axis] == 1 && shape[new + axis] != 1 { 0 } else { stride });
+            }
+            one(Layout { offset: x.offset, shape: shape.clone(), strides })
+        }
+        Op::Squeeze { axes } => {
+            let kept: Vec<usize> = (0..x.rank()).filter(|axis| !axes.contains(axis)).collect();
+            one(Layout {
+                offset: x.offset,
+                shape: kept.iter().map(|&axis| x.shape[axis]).collect(),
+                strides: kept.iter().map(|&axis| x.strides[axis]).collect(),
+            })
+        }
+        Op::Unsqueeze { axes } => {
+            let mut layout = x.clone();
+            let mut sorted = axes.clone();
+            sorted.sort_unstable();
+            for axis in sorted {
+                // PyTorch gives the new axis the stride one step over the axis behind it.
+                let stride = match layout.shape.get(axis) {
+                    Some(&extent) => layout.strides[axis].checked_mul(extent as i64)?,
+                    None => 1,
+                };
+                layout.shape.insert(axis, 1);
+                layout.strides.insert(axis, stride);
+            }
+            one(layout)
+        }
+        Op::Split { axis, sizes } => {
+            let mut start = 0i64;
+            let mut layouts = Vec::with_capacity(sizes.len());
+            for &size in sizes {
+                let mut layout = x.clone();
+                layout.offset += start * x.strides[*axis];
+                layout.shape[*axis] = size;
+                layouts.push(layout);
+                start += size as i64;
+            }
+            Some(layouts)
+        }
+        // Every op whose row says it is a view is above; a new one must be added there.
+        _ => None,
+    }
+}
+
+/// Strides under which the elements of `x`, in row-major order, have the shape `shape`; `None` if there are none.
+pub fn reshaped_strides(x: &Layout, shape: &[usize]) -> Option<Vec<i64>> {
+    if x.is_empty() {
+        return Some(if x.shape == shape { x.strides.clone() } else { dense_strides(shape) });
+    }
+    if x.rank() == 0 {
+        return Some(vec![1; shape.len()]);
+    }
+    let mut strides = vec![0i64; shape.len()];
+    let mut axis = shape.len();
+    let mut base = x.strides[x.rank() - 1];
+    let (mut elements, mut covered) = (1i64, 1i64);
+    for old in (0..x.rank()).rev() {
+        elements *= x.shape[old] as i64;
+        // The last axis of a run that steps evenly through memory.
+        let ends_run = old == 0 || (x.shape[old - 1] != 1 && x.strides[old - 1] != elements.checked_mul(base)?);
+        if !ends_run {
+            continue;
+        }
+        while axis > 0 && (covered < elements || shape[axis - 1] == 1) {
+            axis -= 1;
+            strides[axis] = covered.checked_mul(base)?;
+            covered *= shape[axis] as i64;
+        }
+        if covered != elements {
+            return None;
+        }
+        if old > 0 {
+            base = x.strides[old - 1];
+            (elements, covered) = (1, 1);
+        }
+    }
+    (axis == 0).then_some(strides)
+}
+
+/// Strides of the fresh result of an elementwise op, as `TensorIterator` allocates it.
+pub fn elementwise_strides(shape: &[usize], operands: &[&Layout]) -> Vec<i64> {
+    let rank = shape.len();
+    let same_shape = operands.iter().all(|operand| operand.shape == shape);
+    if operands.is_empty() || (same_shape && operands.iter().all(|operand| is_contiguous(operand))) {
+        return dense_strides(shape);
+    }
+    let first = operands[0];
+    let common = same_shape && operands.iter().all(|operand| operand.strides == first.strides);
+    if common && is_dense_without_overlap(first) {
+        return first.strides.clone();
+    }
+    // Strides over the result's axes, zero where an operand is broadcast.
+    let broadcast: Vec<Vec<i64>> = operands
+        .iter()
+        .map(|operand| {
+            let new = rank - operand.rank();
+            let stride = |axis: usize| match axis.checked_sub(new) {
+                Some(own) if operand.shape[own] != 1 || shape[axis] == 1 => operand.strides[own],
+                _ => 0,
+            };
+            (0..rank).map(stride).collect()
+        })
+        .collect();
+    // Which of two axes lies further in: the first operand that tells decides, equal strides go by extent.
+    let order = |a: usize, b: usize| -> std::cmp::Ordering {
+        for strides in &broadcast {
+            let (p, q) = (strides[a], strides[b]);
+            if p == 0 || q == 0 {
+                continue;
+            }
+            match p.cmp(&q) {
+                std::cmp::Ordering::Equal if shape[a] > shape[b] => return std::cmp::Ordering::Greater,
+                std::cmp::Ordering::Equal => {}
+                decided => return decided,
+            }
+        }
+        std::cmp::Ordering::Equal
+    };
+    // An insertion sort that leaves undecided pairs where they are, innermost axis first.
+    let mut permutation: Vec<usize> = (0..rank).rev().collect();
+    for i in 1..rank {
+        let mut moving = i;
+        for before in (0..i).rev() {
+            match order(permutation[before], permutation[moving]) {
+                std::cmp::Ordering::Greater => {
+                    permutation.swap(before, moving);
+                    moving = before;
+                }
+                std::cmp::Ordering::Less => break,
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+    }
+    if permutation.iter().rev().copied().eq(0..rank) {
+        return dense_strides(shape);
+    }
+    let mut strides = vec![0; rank];
+    let mut next = 1i64;
+    for axis in permutation {
+        strides[axis] = next;
+        next *= shape[axis].max(1) as i64;
+    }
+    strides
+}
+
+fn is_contiguous(layout: &Layout) -> bool {
+    layout.is_empty() || layout.is_dense()
+}
+
+/// Whether the layout fills its hull exactly, in whatever order of axes.
+fn is_dense_without_overlap(layout: &Layout) -> bool {
+    if layout.rank() == 1 {
+        return layout.shape[0] < 2 || layout.strides[0] == 1;
+    }
+    let mut axes: Vec<usize> = (0..layout.rank()).collect();
+    axes.sort_by_key(|&axis| if layout.shape[axis] < 2 { i64::MAX } else { layout.strides[axis] });
+    let mut next = 1i64;
+    for axis in axes {
+        if layout.shape[axis] < 2 {
+            return true;
+        }
+        if layout.strides[axis] != next {
+            return false;
+        }
+        next *= layout.shape[axis] as i64;
+    }
+    true
+}

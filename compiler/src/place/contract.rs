@@ -1,0 +1,48 @@
+//! What a kernel allows, in the words of this stage.
+//!
+//! The contract itself belongs to the runtime, beside the kernels; here it is asked with accesses as they would be
+//! after a tie.
+
+use situ_runtime::executable::{Access, Write};
+use situ_runtime::kernel::Kernel;
+
+use super::region::is_same;
+
+/// Why the contract permits `reads[read]` to be the old content of `writes[write]`; `None`: it does not.
+pub(super) fn permits(
+    kernel: &Kernel,
+    reads: &[Access],
+    writes: &[Write],
+    read: usize,
+    write: usize,
+) -> Option<&'static str> {
+    if !is_same(&reads[read], &writes[write].access) {
+        return None;
+    }
+    match kernel {
+        Kernel::Map { .. } => Some("element by element: each index is read before it is written"),
+        Kernel::Row { .. } if read < kernel.body_operands(reads.len()) => {
+            Some("row by row: a row is read before it is written")
+        }
+        _ if kernel.epilogue().is_some() && read >= kernel.body_operands(reads.len()) => {
+            Some("epilogue: the core works in scratch, and the operand is read as the result is stored")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a kernel writes `access` at full speed although it is not one block.
+pub(super) fn writes_region(kernel: &Kernel, access: &Access) -> bool {
+    let layout = &access.layout;
+    if layout.is_dense() {
+        return true;
+    }
+    let inner = layout.shape.iter().zip(&layout.strides).rev().find(|(extent, _)| **extent != 1);
+    match kernel {
+        Kernel::Map { .. } => layout.is_injective(),
+        Kernel::Row { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } | Kernel::Reduce { .. } => {
+            layout.is_injective() && inner.is_none_or(|(_, &stride)| stride == 1)
+        }
+        _ => false,
+    }
+}

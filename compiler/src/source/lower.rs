@@ -1,0 +1,751 @@
+//! Syntax tree to graph: names, types, symbols, literals.
+//!
+//! A mistake never stops the walk. A value whose definition is wrong is known but has no type ("poisoned"); what uses it
+//! is skipped in silence, so that each mistake is told once. When every instruction stands, the verifier has the last
+//! word and its mistakes get the spans of their instructions.
+
+use indexmap::IndexMap;
+
+use super::attributes::{Attributes, Mistake, complete, extra_names};
+use super::closest;
+use super::parser::{MAX_MISTAKES, is_symbol};
+use super::sugar::{self, Emit, RENAMED, SUGAR};
+use super::syntax::{
+    Argument, AttrSyntax, BodySyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, TypeSyntax,
+};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::ir::spelling::{default_output_name, read_literal, unquote};
+use crate::ir::verify::mistakes;
+use crate::ir::{BlockId, Constant, ConstantData, Distribution, Graph, InstId, Location, ValueId};
+use crate::ops::{AttrValue, Mutation, Op, PointFn};
+use crate::types::{DType, InputMode, TensorType};
+
+use super::Bindings;
+
+/// The most elements that all `arange` constants of a text may have together: these are made at once, and a short text
+/// must not ask for much memory.
+const MAX_ARANGE: usize = 1 << 24;
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+struct Known {
+    /// `None` where the definition is wrong.
+    value: Option<ValueId>,
+    /// The body it is visible in: the innermost one that encloses its definition.
+    block: BlockId,
+    span: Span,
+}
+
+struct Lowering<'a> {
+    text: &'a str,
+    bindings: &'a Bindings,
+    graph: Graph,
+    scope: IndexMap<String, Known>,
+    /// Where each name is defined anywhere in the text, to tell "unknown" from "too early".
+    definitions: IndexMap<&'a str, Span>,
+    /// Where each instruction stands, by its id.
+    spans: Vec<Span>,
+    lines: Vec<usize>,
+    mistakes: Vec<Diagnostic>,
+    arange: usize,
+}
+
+/// The graph of a tree, and what is wrong with it.
+pub fn lower<'a>(text: &'a str, syntax: &'a GraphSyntax, bindings: &'a Bindings) -> (Graph, Vec<Diagnostic>) {
+    let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut lowering = Lowering {
+        text,
+        bindings,
+        graph: Graph::new(syntax.name.text.clone()),
+        scope: IndexMap::new(),
+        definitions: IndexMap::new(),
+        spans: Vec::new(),
+        lines,
+        mistakes: Vec::new(),
+        arange: 0,
+    };
+    lowering.collect(syntax);
+    let mut returned: Option<Span> = None;
+    for item in &syntax.items {
+        if let (Some(_), Item::Inst(InstSyntax { span, .. })) = (returned, item) {
+            lowering.note(*span, "expected nothing after `return`");
+        }
+        match item {
+            Item::Input { mode, name, ty } => lowering.input(*mode, name, ty),
+            Item::Constant { name, ty, filling, span } => lowering.constant(name, ty, filling, *span),
+            Item::Inst(inst) => lowering.inst(Graph::BODY, inst),
+            Item::Final { input, value } => lowering.final_value(input, value),
+            Item::Return { outputs, span } => {
+                if returned.replace(*span).is_some() {
+                    lowering.note(*span, "a graph returns once");
+                }
+                lowering.outputs(outputs);
+            }
+        }
+    }
+    if returned.is_none() {
+        lowering.note(syntax.name.span, "the graph has no `return`");
+    }
+    // What could be built is well formed, so that beside other mistakes only the rules on writes can be broken.
+    let complete = lowering.mistakes.is_empty();
+    for mistake in mistakes(&lowering.graph) {
+        if complete || (7..=9).contains(&mistake.rule) {
+            let span = mistake.inst.and_then(|inst| lowering.spans.get(inst.index()).copied());
+            let mut diagnostic = Diagnostic::at(span.unwrap_or(syntax.name.span), mistake.message);
+            diagnostic.notes = mistake.notes;
+            lowering.mistakes.push(diagnostic);
+        }
+    }
+    (lowering.graph, lowering.mistakes)
+}
+
+/// A mistake was noted already, or its cause was.
+struct Poisoned;
+
+impl<'a> Lowering<'a> {
+    fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.push(Diagnostic::at(span, message));
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) {
+        if self.mistakes.len() < MAX_MISTAKES {
+            self.mistakes.push(diagnostic);
+        }
+    }
+
+    fn written(&self, span: Span) -> &'a str {
+        &self.text[span.start..span.end]
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start <= at)
+    }
+
+    fn location(&self, span: Span) -> Location {
+        let line = self.line(span.start);
+        let start = self.lines[line - 1];
+        let end = self.lines.get(line).map_or(self.text.len(), |&next| next - 1);
+        let text = self.text[start..end].trim().chars().take(120).collect();
+        let column = self.text[start..span.start].chars().count() + 1;
+        Location { text, line: line as u32, column: u32::try_from(column).unwrap_or(u32::MAX) }
+    }
+
+    fn collect(&mut self, syntax: &'a GraphSyntax) {
+        for item in &syntax.items {
+            match item {
+                Item::Input { name, .. } | Item::Constant { name, .. } => {
+                    self.definitions.entry(&name.text).or_insert(name.span);
+                }
+                Item::Inst(inst) => self.collect_inst(inst),
+                Item::Final { .. } | Item::Return { .. } => {}
+            }
+        }
+    }
+
+    fn collect_inst(&mut self, inst: &'a InstSyntax) {
+        for (name, _) in &inst.results {
+            self.definitions.entry(&name.text).or_insert(name.span);
+        }
+        if let Some(body) = &inst.body {
+            for param in &body.params {
+                self.definitions.entry(&param.text).or_insert(param.span);
+            }
+            body.insts.iter().for_each(|inst| self.collect_inst(inst));
+        }
+    }
+
+    /// Makes `name` mean `value` inside `block`.
+    fn define(&mut self, block: BlockId, name: &Name, value: Option<ValueId>) {
+        if let Some(known) = self.scope.get(&name.text) {
+            let line = self.line(known.span.start);
+            return self.note(name.span, format!("%{} is already defined on line {line}", name.text));
+        }
+        if let Some(value) = value {
+            let kept = if name.numbered { String::new() } else { name.text.clone() };
+            self.graph.values[value.index()].name = kept;
+        }
+        self.scope.insert(name.text.clone(), Known { value, block, span: name.span });
+    }
+
+    fn lookup(&mut self, block: BlockId, name: &Name) -> Result<ValueId, Poisoned> {
+        if let Some(&known) = self.scope.get(&name.text) {
+            let is_constant = known.value.is_some_and(|value| self.graph.constant_of(value).is_some());
+            if known.block == block || is_constant {
+                return known.value.ok_or(Poisoned);
+            }
+            let message = if block == Graph::BODY {
+                format!("%{} is defined inside a kernel and not visible here", name.text)
+            } else {
+                format!("%{} is outside the kernel; pass it as a parameter", name.text)
+            };
+            self.note(name.span, message);
+            return Err(Poisoned);
+        }
+        let mut diagnostic = match self.definitions.get(name.text.as_str()) {
+            Some(&span) => {
+                let line = self.line(span.start);
+                let message = format!("%{} is used before it is defined on line {line}", name.text);
+                Diagnostic::at(name.span, message)
+            }
+            None => Diagnostic::at(name.span, format!("unknown value %{}", name.text)),
+        };
+        if self.mistakes.len() < MAX_MISTAKES && !self.definitions.contains_key(name.text.as_str()) {
+            let names = self.scope.keys().take(10_000).map(String::as_str);
+            if let Some(close) = closest(&name.text, names) {
+                diagnostic = diagnostic.with_note(format!("did you mean %{close}?"));
+            }
+        }
+        self.push(diagnostic);
+        Err(Poisoned)
+    }
+
+    fn symbol(&mut self, symbol: &str, span: Span) -> Result<usize, Poisoned> {
+        if let Some(extent) = self.bindings.get(symbol) {
+            return Ok(extent);
+        }
+        let diagnostic = Diagnostic::at(span, format!("the symbol {symbol} is not bound"))
+            .with_note(format!("bind it with `--bind {symbol}=8`"));
+        self.push(diagnostic);
+        Err(Poisoned)
+    }
+
+    fn tensor_type(&mut self, ty: &TypeSyntax) -> Result<TensorType, Poisoned> {
+        let mut shape = Vec::with_capacity(ty.extents.len());
+        let mut poisoned = false;
+        for (extent, span) in &ty.extents {
+            match extent {
+                Extent::Number(extent) => shape.push(usize::try_from(*extent).unwrap_or(usize::MAX)),
+                Extent::Symbol(symbol) => match self.symbol(symbol, *span) {
+                    Ok(extent) => shape.push(extent),
+                    Err(Poisoned) => poisoned = true,
+                },
+            }
+        }
+        if poisoned {
+            return Err(Poisoned);
+        }
+        let made = TensorType::new(ty.dtype, shape);
+        match made.check() {
+            Ok(()) => Ok(made),
+            Err(message) => {
+                self.note(ty.span, message);
+                Err(Poisoned)
+            }
+        }
+    }
+
+    fn input(&mut self, mode: InputMode, name: &Name, ty: &TypeSyntax) {
+        if name.numbered {
+            self.note(name.span, "an input has a name, not a number");
+        }
+        let value = self.tensor_type(ty).ok().map(|ty| self.graph.add_input(name.text.clone(), mode, ty));
+        self.define(Graph::BODY, name, value);
+    }
+
+    fn constant(&mut self, name: &Name, ty: &TypeSyntax, filling: &Filling, span: Span) {
+        let value = self.tensor_type(ty).and_then(|ty| {
+            let data = self.filling(&ty, filling, span)?;
+            Ok(self.graph.add_constant(Constant { name: name.text.clone(), ty, data }))
+        });
+        if let (Ok(value), true) = (&value, name.numbered)
+            && let crate::ir::Def::Constant(id) = self.graph.value(*value).def
+        {
+            self.graph.constants[id.index()].name = String::new();
+        }
+        self.define(Graph::BODY, name, value.ok());
+    }
+
+    fn filling(&mut self, ty: &TensorType, filling: &Filling, span: Span) -> Result<ConstantData, Poisoned> {
+        match filling {
+            Filling::Splat(number) => Ok(ConstantData::Splat(self.literal(*number, ty.dtype)?)),
+            Filling::Seeded { distribution, settings } => self.seeded(distribution, settings),
+            Filling::List(numbers) => {
+                if numbers.len() != ty.len() {
+                    self.note(span, format!("{ty} has {} elements, found {}", ty.len(), numbers.len()));
+                    return Err(Poisoned);
+                }
+                let mut bytes = Vec::with_capacity(ty.bytes());
+                for &number in numbers {
+                    let bits = self.literal(number, ty.dtype)?;
+                    bytes.extend_from_slice(&bits.to_le_bytes()[..ty.dtype.size()]);
+                }
+                Ok(ConstantData::Bytes(bytes.into()))
+            }
+            Filling::Arange(numbers) => self.arange(ty, numbers, span),
+            Filling::Hex(digits) => {
+                let written = unquote(self.written(*digits));
+                let expected = ty.bytes();
+                let bytes: Option<Vec<u8>> = (written.len() == 2 * expected && written.is_ascii())
+                    .then(|| (0..expected).map(|i| u8::from_str_radix(&written[2 * i..2 * i + 2], 16).ok()).collect())
+                    .flatten();
+                match bytes {
+                    Some(bytes) if ty.dtype != DType::Bool || bytes.iter().all(|&byte| byte <= 1) => {
+                        Ok(ConstantData::Bytes(bytes.into()))
+                    }
+                    _ => {
+                        let message = format!("expected {} hexadecimal digits, the bytes of {ty}", 2 * expected);
+                        self.note(*digits, message);
+                        Err(Poisoned)
+                    }
+                }
+            }
+        }
+    }
+
+    fn arange(&mut self, ty: &TensorType, numbers: &[Span], span: Span) -> Result<ConstantData, Poisoned> {
+        if numbers.len() > 2 {
+            self.note(span, "arange takes a start and a step");
+            return Err(Poisoned);
+        }
+        self.arange = self.arange.saturating_add(ty.len());
+        if self.arange > MAX_ARANGE || ty.dtype == DType::Bool {
+            self.note(span, format!("arange makes at most {MAX_ARANGE} numbers in one text, and no bool"));
+            return Err(Poisoned);
+        }
+        let one = situ_runtime::scalar::cast(DType::I64, ty.dtype, 1);
+        let start = numbers.first().map_or(Ok(0), |&number| self.literal(number, ty.dtype))?;
+        let step = numbers.get(1).map_or(Ok(one), |&number| self.literal(number, ty.dtype))?;
+        let mut bytes = Vec::with_capacity(ty.bytes());
+        for i in 0..ty.len() {
+            let index = situ_runtime::scalar::cast(DType::I64, ty.dtype, i as u64);
+            let dtypes = [ty.dtype, ty.dtype];
+            let offset = situ_runtime::scalar::eval(PointFn::Mul, &dtypes, &[index, step]);
+            let element = situ_runtime::scalar::eval(PointFn::Add, &dtypes, &[start, offset]);
+            bytes.extend_from_slice(&element.to_le_bytes()[..ty.dtype.size()]);
+        }
+        Ok(ConstantData::Bytes(bytes.into()))
+    }
+
+    fn seeded(&mut self, distribution: &Name, settings: &[(Name, Span)]) -> Result<ConstantData, Poisoned> {
+        let names: [&str; 2] = match distribution.text.as_str() {
+            "normal" => ["mean", "std"],
+            "uniform" => ["low", "high"],
+            _ => {
+                let message = format!("expected `normal` or `uniform`, found `{}`", distribution.text);
+                self.note(distribution.span, message);
+                return Err(Poisoned);
+            }
+        };
+        let mut numbers = [0.0, 1.0];
+        let mut seed = None;
+        for (name, value) in settings {
+            let written = self.written(*value);
+            if name.text == "seed" {
+                seed = written.parse::<u64>().ok();
+                if seed.is_none() {
+                    self.note(*value, format!("a seed is an integer that is not negative, found `{written}`"));
+                    return Err(Poisoned);
+                }
+            } else if let Some(place) = names.iter().position(|&expected| expected == name.text) {
+                match written.parse::<f64>() {
+                    Ok(number) if number.is_finite() => numbers[place] = number,
+                    _ => {
+                        self.note(*value, format!("{} is a finite number, found `{written}`", name.text));
+                        return Err(Poisoned);
+                    }
+                }
+            } else {
+                let expected = format!("expected {}, {} or seed, found `{}`", names[0], names[1], name.text);
+                self.note(name.span, expected);
+                return Err(Poisoned);
+            }
+        }
+        let Some(seed) = seed else {
+            self.note(distribution.span, "a seeded constant has a seed: write `seed=1`");
+            return Err(Poisoned);
+        };
+        let [first, second] = numbers;
+        let distribution = match distribution.text.as_str() {
+            "normal" => Distribution::Normal { mean: first, std: second },
+            _ => Distribution::Uniform { low: first, high: second },
+        };
+        Ok(ConstantData::Seeded { distribution, seed })
+    }
+
+    fn literal(&mut self, span: Span, dtype: DType) -> Result<u64, Poisoned> {
+        read_literal(self.written(span), dtype).map_err(|message| {
+            self.note(span, message);
+            Poisoned
+        })
+    }
+
+    /// The operands, literals included; a literal takes the dtype of its peers.
+    fn operands(&mut self, block: BlockId, op: &str, arguments: &[Argument]) -> Result<Vec<ValueId>, Poisoned> {
+        let mut found: Vec<Option<ValueId>> = Vec::with_capacity(arguments.len());
+        let mut poisoned = false;
+        for argument in arguments {
+            match argument {
+                Argument::Value(name) => match self.lookup(block, name) {
+                    Ok(value) => found.push(Some(value)),
+                    Err(Poisoned) => poisoned = true,
+                },
+                Argument::Literal(_) => found.push(None),
+            }
+        }
+        if poisoned {
+            return Err(Poisoned);
+        }
+        let dtypes: Vec<Option<DType>> = found.iter().map(|v| v.map(|v| self.graph.ty(v).dtype)).collect();
+        let mut operands = Vec::with_capacity(found.len());
+        for (place, (argument, value)) in arguments.iter().zip(found).enumerate() {
+            let value = match (value, argument) {
+                (Some(value), _) => Ok(value),
+                (None, Argument::Literal(literal)) => self.literal_value(op, place, &dtypes, *literal),
+                (None, Argument::Value(_)) => Err(Poisoned),
+            };
+            operands.push(value);
+        }
+        operands.into_iter().collect()
+    }
+
+    fn literal_value(
+        &mut self,
+        op: &str,
+        place: usize,
+        dtypes: &[Option<DType>],
+        literal: Literal,
+    ) -> Result<ValueId, Poisoned> {
+        let written = self.written(literal.span);
+        let selects = op == "where";
+        let indexes = matches!(op, "gather" | "gather_elements" | "gather_nd" | "scatter_elements" | "scatter_nd");
+        let own = || match written {
+            "true" | "false" => DType::Bool,
+            _ if written.parse::<i64>().is_ok() => DType::I64,
+            _ => DType::F32,
+        };
+        let dtype = match literal.dtype {
+            Some(dtype) => dtype,
+            None if selects && place == 0 => DType::Bool,
+            None if indexes && place == 1 => DType::I64,
+            None if selects => dtypes.iter().skip(1).flatten().next().copied().unwrap_or(DType::F32),
+            None => dtypes.iter().flatten().next().copied().unwrap_or_else(own),
+        };
+        let bits = self.literal(literal.span, dtype)?;
+        Ok(self.graph.add_constant(Constant::scalar(dtype, bits)))
+    }
+
+    fn attribute(&mut self, value: &AttrSyntax) -> Result<AttrValue, Poisoned> {
+        match value {
+            AttrSyntax::Number(span) => {
+                let written = self.written(*span);
+                match (written.parse::<i64>(), written.parse::<f64>()) {
+                    (Ok(integer), _) => Ok(AttrValue::Int(integer)),
+                    (_, Ok(float)) => Ok(AttrValue::Float(float)),
+                    _ => {
+                        self.note(*span, format!("`{written}` is not a number"));
+                        Err(Poisoned)
+                    }
+                }
+            }
+            AttrSyntax::Word(word, span) if is_symbol(word) => {
+                let extent = self.symbol(word, *span)?;
+                Ok(AttrValue::Int(i64::try_from(extent).unwrap_or(i64::MAX)))
+            }
+            AttrSyntax::Word(word, _) => Ok(AttrValue::Word(word.clone())),
+            AttrSyntax::List(items, _) => {
+                let items: Result<Vec<AttrValue>, Poisoned> = items.iter().map(|item| self.attribute(item)).collect();
+                Ok(AttrValue::List(items?))
+            }
+        }
+    }
+
+    fn inst(&mut self, block: BlockId, inst: &InstSyntax) {
+        let before = self.graph.insts.len();
+        let results = self.try_inst(block, inst);
+        self.spans.resize(self.graph.insts.len(), inst.span);
+        debug_assert!(before <= self.graph.insts.len());
+        match results {
+            Ok(results) => self.name_results(block, inst, &results),
+            Err(Poisoned) => {
+                for (name, ty) in &inst.results {
+                    if let Some(ty) = ty {
+                        // A type that is wrong in itself is worth telling in any case.
+                        let _ = self.tensor_type(ty);
+                    }
+                    self.define(block, name, None);
+                }
+            }
+        }
+    }
+
+    fn name_results(&mut self, block: BlockId, inst: &InstSyntax, results: &[ValueId]) {
+        if inst.results.is_empty() {
+            let mutates = results.first().and_then(|&v| self.graph.producer(v)).map(|id| self.graph.inst(id).mutates);
+            if mutates != Some(true) {
+                self.note(inst.op.span, format!("the result of {} is dropped; name it: `%y = ...`", inst.op.text));
+            }
+            return;
+        }
+        if inst.results.len() != results.len() {
+            let count = results.len();
+            let plural = if count == 1 { "result" } else { "results" };
+            let found = inst.results.len();
+            self.note(inst.results[0].0.span, format!("{} has {count} {plural}, found {found} names", inst.op.text));
+        }
+        for (place, (name, ty)) in inst.results.iter().enumerate() {
+            let value = results.get(place).copied();
+            self.define(block, name, value);
+            if let (Some(ty), Some(value)) = (ty, value)
+                && let Ok(declared) = self.tensor_type(ty)
+            {
+                let inferred = self.graph.ty(value);
+                if declared != *inferred {
+                    let message = format!("%{} has type {inferred}, declared as {declared}", name.text);
+                    self.note(ty.span, message);
+                }
+            }
+        }
+    }
+
+    fn try_inst(&mut self, block: BlockId, inst: &InstSyntax) -> Result<Vec<ValueId>, Poisoned> {
+        if let Some(body) = &inst.body {
+            return self.kernel(block, inst, body);
+        }
+        if inst.op.text.is_empty() {
+            return Err(Poisoned);
+        }
+        let written = inst.op.text.as_str();
+        let resolved = resolve(written);
+        let target = resolved.as_ref().map_or(written, |(target, _)| target.name());
+        let operands = self.operands(block, target, &inst.operands);
+        let attributes = self.attributes(inst);
+        let Some((target, mutates)) = resolved else {
+            self.unknown_op(&inst.op);
+            return Err(Poisoned);
+        };
+        let (operands, mut attributes) = (operands?, attributes?);
+        let span = Span { start: inst.op.span.start, end: inst.span.end };
+        self.build(block, target, mutates, inst, &operands, &mut attributes).map_err(|mistake| {
+            let mut diagnostic = Diagnostic::at(mistake.span.unwrap_or(span), mistake.message);
+            diagnostic.notes.extend(mistake.note);
+            self.push(diagnostic);
+            Poisoned
+        })
+    }
+
+    fn attributes(&mut self, inst: &InstSyntax) -> Result<Attributes, Poisoned> {
+        let mut attributes = Attributes::default();
+        let mut poisoned = false;
+        for attribute in &inst.attributes {
+            if attributes.get(&attribute.name.text).is_some() {
+                self.note(attribute.name.span, format!("{} is given twice", attribute.name.text));
+                poisoned = true;
+            }
+            let span = Span { start: attribute.name.span.start, end: attribute.value.span().end };
+            match self.attribute(&attribute.value) {
+                Ok(value) => attributes.push(attribute.name.text.clone(), value, span),
+                Err(Poisoned) => poisoned = true,
+            }
+        }
+        if poisoned { Err(Poisoned) } else { Ok(attributes) }
+    }
+
+    fn unknown_op(&mut self, op: &Name) {
+        let mut diagnostic = Diagnostic::at(op.span, format!("unknown op `{}`", op.text));
+        if self.mistakes.len() < MAX_MISTAKES {
+            let bare = op.text.strip_suffix('_').unwrap_or(&op.text);
+            let names = Op::NAMES.iter().copied().chain(PointFn::NAMED.iter().map(|function| function.row().name));
+            let names = names.chain(["cast"]).chain(SUGAR.iter().map(|row| row.name));
+            if let Some(close) = closest(bare, names.chain(RENAMED.iter().map(|row| row.0))) {
+                diagnostic = diagnostic.with_note(format!("did you mean `{close}`?"));
+            }
+        }
+        self.push(diagnostic);
+    }
+
+    fn build(
+        &mut self,
+        block: BlockId,
+        target: Target,
+        mutates: bool,
+        inst: &InstSyntax,
+        operands: &[ValueId],
+        attributes: &mut Attributes,
+    ) -> Result<Vec<ValueId>, Mistake> {
+        let location = self.location(inst.span);
+        let name = target.name();
+        let expected: Vec<&str> = match target {
+            Target::Sugar(row) => row.attributes.to_vec(),
+            Target::Row(name) => {
+                let signature = Op::signature(name).unwrap_or_default();
+                signature.iter().map(|attribute| attribute.0).chain(extra_names(name).iter().copied()).collect()
+            }
+        };
+        attributes.rename(&expected);
+        for (found, span) in attributes.iter() {
+            if found == "tie" || expected.contains(&found) {
+                continue;
+            }
+            let note = match closest(found, expected.iter().copied()) {
+                Some(close) => Some(format!("did you mean `{close}`?")),
+                None if expected.is_empty() => None,
+                None => Some(format!("it has {}", expected.join(", "))),
+            };
+            let message = format!("{name} has no attribute `{found}`");
+            return Err(Mistake { span: Some(span), message, note });
+        }
+        let tie = attributes.read::<i64>("tie")?;
+        let (results, made) = match target {
+            Target::Sugar(row) => {
+                if operands.len() < row.arity.0 || operands.len() > row.arity.1 {
+                    return Err(crate::ops::shape::arity_message(row.name, row.arity, operands.len()).into());
+                }
+                if mutates && !row.writes {
+                    return Err(format!("{name} has no mutating form").into());
+                }
+                let mut emit = Emit { graph: &mut self.graph, block, location, made: Vec::new() };
+                let mut results = (row.build)(&mut emit, operands, attributes)?;
+                if mutates {
+                    results = vec![emit.copy_over(operands[0], results[0])?];
+                }
+                (results, emit.made.pop())
+            }
+            Target::Row(name) => {
+                let (results, made) = self.row(block, name, mutates, operands, attributes, location)?;
+                (results, Some(made))
+            }
+        };
+        if let Some(tie) = tie {
+            let tie = u32::try_from(tie).map_err(|_| attributes.wrong("tie", "tie is the number of an operand"))?;
+            if let Some(made) = made {
+                self.graph.insts[made.index()].tie = Some(tie);
+            }
+        }
+        Ok(results)
+    }
+
+    fn row(
+        &mut self,
+        block: BlockId,
+        name: &'static str,
+        mutates: bool,
+        operands: &[ValueId],
+        attributes: &mut Attributes,
+        location: Location,
+    ) -> Result<(Vec<ValueId>, InstId), Mistake> {
+        let types: Vec<TensorType> = operands.iter().map(|&operand| self.graph.ty(operand).clone()).collect();
+        if types.is_empty() {
+            return Err(format!("{name} takes operands, found none").into());
+        }
+        complete(name, attributes, &types)?;
+        let op = match Op::read(name, &|attribute| attributes.get(attribute).cloned()) {
+            Some(Ok(op)) => op,
+            Some(Err(bad)) => {
+                let signature = Op::signature(name).unwrap_or_default();
+                let expected =
+                    signature.iter().find(|attribute| attribute.0 == bad).map_or("", |attribute| attribute.1);
+                return Err(match attributes.get(bad) {
+                    Some(found) => attributes.wrong(bad, format!("{bad} is {expected}, found {found}")),
+                    None => format!("the attribute {bad} is missing ({expected})").into(),
+                });
+            }
+            None => return Err(format!("unknown op `{name}`").into()),
+        };
+        match (op.row().mutation, mutates) {
+            (Mutation::Never, true) => return Err(format!("{name} has no mutating form").into()),
+            (Mutation::Only, false) => return Err(format!("{name} exists only as {name}_").into()),
+            _ => {}
+        }
+        let inst = self.graph.append(block, op, operands, location)?;
+        self.graph.insts[inst.index()].mutates = mutates;
+        Ok((self.graph.inst(inst).results.clone(), inst))
+    }
+
+    fn kernel(&mut self, block: BlockId, inst: &InstSyntax, body: &BodySyntax) -> Result<Vec<ValueId>, Poisoned> {
+        let operands = self.operands(block, "kernel", &inst.operands);
+        let attributes = self.attributes(inst);
+        let region = self.graph.add_block();
+        for (place, param) in body.params.iter().enumerate() {
+            let value = match &operands {
+                Ok(operands) => {
+                    let ty = self.graph.ty(operands[place]).clone();
+                    Some(self.graph.add_param(region, ty, ""))
+                }
+                Err(Poisoned) => None,
+            };
+            self.define(region, param, value);
+        }
+        for inner in &body.insts {
+            self.inst(region, inner);
+        }
+        let yields = self.operands(region, "kernel", &body.yields)?;
+        let (operands, attributes) = (operands?, attributes?);
+        let types: Vec<TensorType> = yields.iter().map(|&value| self.graph.ty(value).clone()).collect();
+        let op = Op::Kernel {
+            results: types.iter().map(|ty| ty.dtype).collect(),
+            shapes: types.iter().map(|ty| ty.shape.clone()).collect(),
+        };
+        self.graph.blocks[region.index()].yields = yields;
+        if let Some((found, span)) = attributes.iter().find(|(name, _)| *name != "tie") {
+            self.note(span, format!("kernel has no attribute `{found}`"));
+        }
+        let location = self.location(inst.span);
+        let made = self.graph.append_typed(block, op, &operands, types, location);
+        self.graph.insts[made.index()].regions = vec![region];
+        if let Some(tie) = attributes.read::<i64>("tie").ok().flatten() {
+            self.graph.insts[made.index()].tie = u32::try_from(tie).ok();
+        }
+        Ok(self.graph.inst(made).results.clone())
+    }
+
+    fn final_value(&mut self, input: &Name, value: &Argument) {
+        let place = self.graph.inputs.iter().position(|known| known.name == input.text);
+        let value = self.operands(Graph::BODY, "final", std::slice::from_ref(value));
+        match (place, value) {
+            (Some(place), Ok(value)) => self.graph.finals.push((place as u32, value[0])),
+            (None, _) => self.note(input.span, format!("%{} is not an input", input.text)),
+            (_, Err(Poisoned)) => {}
+        }
+    }
+
+    fn outputs(&mut self, outputs: &[(Option<Name>, Argument)]) {
+        for (name, argument) in outputs {
+            let Ok(value) = self.operands(Graph::BODY, "return", std::slice::from_ref(argument)) else { continue };
+            let name = match name {
+                Some(name) => {
+                    if self.graph.outputs.iter().any(|output| output.name == name.text) {
+                        self.note(name.span, format!("there are two outputs called {}", name.text));
+                    }
+                    name.text.clone()
+                }
+                None => default_output_name(&self.graph, self.graph.outputs.len(), value[0]),
+            };
+            self.graph.add_output(name, value[0]);
+        }
+    }
+}
+
+/// What an op's name in the text stands for.
+#[derive(Clone, Copy)]
+enum Target {
+    Row(&'static str),
+    Sugar(&'static sugar::Sugar),
+}
+
+impl Target {
+    fn name(&self) -> &'static str {
+        match self {
+            Target::Row(name) => name,
+            Target::Sugar(row) => row.name,
+        }
+    }
+}
+
+/// The op called `written`, and whether that is its mutating form.
+fn resolve(written: &str) -> Option<(Target, bool)> {
+    let bare = |name: &str| -> Option<Target> {
+        if let Some(row) = sugar::find(name) {
+            return Some(Target::Sugar(row));
+        }
+        let name = RENAMED.iter().find(|renamed| renamed.0 == name).map_or(name, |renamed| renamed.1);
+        // `kernel` has a syntax of its own.
+        let row = Op::NAMES.iter().copied().find(|row| *row == name && *row != "kernel");
+        row.or_else(|| PointFn::from_name(name).map(|function| function.row().name))
+            .or((name == "cast").then_some("cast"))
+            .map(Target::Row)
+    };
+    match bare(written) {
+        Some(target) => Some((target, false)),
+        None => written.strip_suffix('_').and_then(bare).map(|target| (target, true)),
+    }
+}

@@ -1,0 +1,129 @@
+//! The syntax tree: what was written, with its place, before anything is known about types.
+
+use crate::diagnostic::Span;
+use crate::types::{DType, InputMode};
+
+/// A name and where it stands; of a value without `%` and quotes.
+#[derive(Clone, Debug)]
+pub struct Name {
+    pub text: String,
+    pub span: Span,
+    /// Written with digits alone and without quotes (`%4`): a number, not a name to keep.
+    pub numbered: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Extent {
+    Number(u64),
+    Symbol(String),
+}
+
+/// `f32[B, 784]`.
+#[derive(Clone, Debug)]
+pub struct TypeSyntax {
+    pub dtype: DType,
+    pub extents: Vec<(Extent, Span)>,
+    pub span: Span,
+}
+
+/// A number as written; read once its dtype is known. `dtype` is set for `f32(2.0)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Literal {
+    pub dtype: Option<DType>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub enum Argument {
+    Value(Name),
+    Literal(Literal),
+}
+
+/// The value of an attribute as written.
+#[derive(Clone, Debug)]
+pub enum AttrSyntax {
+    Number(Span),
+    Word(String, Span),
+    List(Vec<AttrSyntax>, Span),
+}
+
+impl AttrSyntax {
+    pub fn span(&self) -> Span {
+        match self {
+            AttrSyntax::Number(span) | AttrSyntax::Word(_, span) | AttrSyntax::List(_, span) => *span,
+        }
+    }
+}
+
+/// `name=value` in braces.
+#[derive(Clone, Debug)]
+pub struct AttributeSyntax {
+    pub name: Name,
+    pub value: AttrSyntax,
+}
+
+/// The body of a kernel.
+#[derive(Clone, Debug)]
+pub struct BodySyntax {
+    pub params: Vec<Name>,
+    pub insts: Vec<InstSyntax>,
+    pub yields: Vec<Argument>,
+}
+
+/// `%y: type = op operands {attributes} {body}`. The op of an item that could not be read is empty.
+#[derive(Clone, Debug)]
+pub struct InstSyntax {
+    pub results: Vec<(Name, Option<TypeSyntax>)>,
+    pub op: Name,
+    pub operands: Vec<Argument>,
+    pub attributes: Vec<AttributeSyntax>,
+    pub body: Option<BodySyntax>,
+    /// From the first result to the last attribute.
+    pub span: Span,
+}
+
+/// What a constant is filled with.
+#[derive(Clone, Debug)]
+pub enum Filling {
+    /// `seeded(normal, std=0.02, seed=7)`.
+    Seeded { distribution: Name, settings: Vec<(Name, Span)> },
+    /// `splat(1.0)`.
+    Splat(Span),
+    /// `arange(start, step)`.
+    Arange(Vec<Span>),
+    /// `[1.0, 2.0]`.
+    List(Vec<Span>),
+    /// `hex("0000803f")`.
+    Hex(Span),
+}
+
+#[derive(Clone, Debug)]
+pub enum Item {
+    Input {
+        mode: InputMode,
+        name: Name,
+        ty: TypeSyntax,
+    },
+    Constant {
+        name: Name,
+        ty: TypeSyntax,
+        filling: Filling,
+        span: Span,
+    },
+    Inst(InstSyntax),
+    /// `final %cache = %7`.
+    Final {
+        input: Name,
+        value: Argument,
+    },
+    Return {
+        outputs: Vec<(Option<Name>, Argument)>,
+        span: Span,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct GraphSyntax {
+    pub name: Name,
+    pub items: Vec<Item>,
+}

@@ -1,0 +1,200 @@
+//! A checked plan made ready to run: kernels prepared, ranges and layouts computed, nothing left to allocate.
+//!
+//! Memories are numbered: 0 is the arena, 1 the weights, `2 + i` input `i`. A kernel gets for each operand the bytes of
+//! its hull and a layout whose offset counts from there; a tied operand gets no bytes of its own (the session hands out
+//! no byte twice when one of the two is written), but the number of the result it shares them with.
+
+use std::sync::LazyLock;
+
+use crate::arena::{Binding, Conflict, Span};
+use crate::executable::{Access, Place, Plan, Space, Step};
+use crate::kernel::call::{Call, Operand, RunError, Source, Target, Threads};
+use crate::kernel::prepared::{Prepared, prepare};
+use crate::simd::Isa;
+use crate::types::{DType, InputMode, Layout};
+use crate::validate::MAX_OPERANDS;
+
+/// Most steps have this few operands; the others pay for the initialisation of longer tables.
+const FEW_OPERANDS: usize = 8;
+
+/// Number of the memory of a space.
+fn memory_of(space: Space) -> usize {
+    match space {
+        Space::Arena => 0,
+        Space::Weights => 1,
+        Space::Input(input) => 2 + input as usize,
+    }
+}
+
+fn place_span(place: Place) -> Span {
+    Span { memory: memory_of(place.space), start: place.offset as usize, bytes: place.bytes as usize }
+}
+
+/// The bytes of an access's hull, and its layout relative to them.
+fn hull(plan: &Plan, access: &Access) -> (Span, Layout) {
+    let place = plan.values[access.value as usize].place;
+    let (low, high) = access.layout.hull().unwrap_or((access.layout.offset, access.layout.offset));
+    let size = access.dtype.size();
+    // Validation has seen the hull inside the place; an access without elements has no bytes wherever it points.
+    let start = if low == high { 0 } else { place.offset as usize + low as usize * size };
+    let span = Span { memory: memory_of(place.space), start, bytes: (high - low) as usize * size };
+    (span, Layout { offset: access.layout.offset - low, ..access.layout.clone() })
+}
+
+#[derive(Debug)]
+struct PreparedOperand {
+    /// The result whose bytes the operand shares.
+    tied: Option<usize>,
+    dtype: DType,
+    layout: Layout,
+}
+
+#[derive(Debug)]
+struct PreparedStep {
+    kernel: Prepared,
+    reads: Vec<PreparedOperand>,
+    /// Spans of the reads that are not tied, in order.
+    read_spans: Vec<Span>,
+    writes: Vec<PreparedOperand>,
+    /// Spans of the writes, then that of the workspace.
+    write_spans: Vec<Span>,
+}
+
+/// A plan ready to run.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    steps: Vec<PreparedStep>,
+    /// Where the outputs are after the last step.
+    pub outputs: Vec<Span>,
+    /// The first step that writes an `inout` input.
+    pub first_state_write: Option<usize>,
+    /// Which inputs the plan writes.
+    pub written_inputs: Vec<bool>,
+}
+
+/// Why a step cannot be prepared.
+pub(crate) struct Unprepared {
+    pub step: usize,
+    pub label: String,
+    pub why: String,
+}
+
+impl Schedule {
+    /// Prepares a plan that the checker has accepted.
+    pub fn new(plan: &Plan, threads: usize) -> Result<Schedule, Unprepared> {
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        let mut written_inputs = vec![false; plan.inputs.len()];
+        let mut first_state_write = None;
+        for (index, step) in plan.steps.iter().enumerate() {
+            let prepared = PreparedStep::new(plan, step, threads);
+            steps.push(prepared.map_err(|why| Unprepared { step: index, label: step.label.clone(), why })?);
+            for write in &step.writes {
+                let Space::Input(input) = plan.values[write.access.value as usize].place.space else { continue };
+                written_inputs[input as usize] = true;
+                if plan.inputs[input as usize].mode == InputMode::InOut {
+                    first_state_write.get_or_insert(index);
+                }
+            }
+        }
+        let outputs = plan.outputs.iter().map(|port| hull(plan, &port.access).0).collect();
+        Ok(Schedule { steps, outputs, first_state_write, written_inputs })
+    }
+
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Runs one step on the memories of `binding`.
+    pub fn run_step(
+        &self,
+        index: usize,
+        binding: &mut Binding<'_>,
+        isa: Isa,
+        threads: Threads<'_>,
+    ) -> Result<(), RunError> {
+        let step = &self.steps[index];
+        if step.reads.len().max(step.write_spans.len()) <= FEW_OPERANDS {
+            step.run::<FEW_OPERANDS>(binding, isa, threads)
+        } else {
+            step.run::<{ MAX_OPERANDS + 1 }>(binding, isa, threads)
+        }
+    }
+}
+
+/// Fills the unused entries of operand tables.
+static NO_LAYOUT: LazyLock<Layout> = LazyLock::new(|| Layout { offset: 0, shape: Vec::new(), strides: Vec::new() });
+
+/// What a conflict of a checked plan is to the caller.
+pub(crate) fn fault(conflict: Conflict) -> RunError {
+    RunError::Fault(format!("the plan asks for bytes it cannot have: {conflict}"))
+}
+
+impl PreparedStep {
+    fn new(plan: &Plan, step: &Step, threads: usize) -> Result<PreparedStep, String> {
+        let kernel = prepare(&step.kernel, &step.reads, &step.writes, threads)?;
+        let needed = kernel.workspace_bytes() as u64;
+        let found = step.workspace.map_or(0, |place| place.bytes);
+        if needed > found {
+            return Err(format!("it needs {needed} bytes of workspace, the plan has {found}"));
+        }
+        let (mut writes, mut write_spans) = (Vec::new(), Vec::new());
+        for write in &step.writes {
+            let (span, layout) = hull(plan, &write.access);
+            writes.push(PreparedOperand { tied: None, dtype: write.access.dtype, layout });
+            write_spans.push(span);
+        }
+        let (mut reads, mut read_spans) = (Vec::new(), Vec::new());
+        for read in &step.reads {
+            let (span, layout) = hull(plan, read);
+            // The checker has made sure that a read which meets a write is a permitted tie.
+            let meets = |write: &Span| {
+                write.memory == span.memory
+                    && write.bytes > 0
+                    && span.bytes > 0
+                    && write.start < span.start + span.bytes
+                    && span.start < write.start + write.bytes
+            };
+            let tied = write_spans.iter().position(meets);
+            if tied.is_none() {
+                read_spans.push(span);
+            }
+            reads.push(PreparedOperand { tied, dtype: read.dtype, layout });
+        }
+        write_spans.extend(step.workspace.map(place_span));
+        Ok(PreparedStep { kernel, reads, read_spans, writes, write_spans })
+    }
+
+    /// The call, with tables of `N` entries on the stack.
+    fn run<const N: usize>(&self, binding: &mut Binding<'_>, isa: Isa, threads: Threads<'_>) -> Result<(), RunError> {
+        let mut shared: [&[u8]; N] = [&[]; N];
+        let mut exclusive: [&mut [u8]; N] = std::array::from_fn(|_| &mut [][..]);
+        binding.carve(&self.read_spans, &self.write_spans, &mut shared, &mut exclusive).map_err(fault)?;
+        let no_layout: &Layout = &NO_LAYOUT;
+        let mut operands = [Operand { source: Source::Bytes(&[]), dtype: DType::U8, layout: no_layout }; N];
+        let mut bytes = shared.into_iter();
+        for (operand, read) in operands.iter_mut().zip(&self.reads) {
+            let source = match read.tied {
+                Some(write) => Source::Written(write),
+                None => Source::Bytes(bytes.next().expect("every untied read has a span")),
+            };
+            *operand = Operand { source, dtype: read.dtype, layout: &read.layout };
+        }
+        let mut bytes = exclusive.into_iter();
+        let mut targets: [Target<'_>; N] =
+            std::array::from_fn(|_| Target { bytes: &mut [], dtype: DType::U8, layout: no_layout });
+        for (target, write) in targets.iter_mut().zip(&self.writes) {
+            let bytes = bytes.next().expect("every write has a span");
+            *target = Target { bytes, dtype: write.dtype, layout: &write.layout };
+        }
+        let workspace = if self.write_spans.len() > self.writes.len() { bytes.next() } else { None };
+        self.kernel.run(
+            isa,
+            Call {
+                reads: &operands[..self.reads.len()],
+                writes: &mut targets[..self.writes.len()],
+                workspace: workspace.unwrap_or_default(),
+                threads,
+            },
+        )
+    }
+}

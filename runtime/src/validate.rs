@@ -1,0 +1,244 @@
+//! Validation of a plan that comes from outside: is it well formed, so that checking and running it cannot panic?
+//!
+//! The checker asks whether a plan computes what its certificate says. This file asks the simpler questions that come
+//! first, and answers them for hostile plans: every index exists, every number fits, every place lies in its space and
+//! every access in its place, buffers are aligned, and the operands of each kernel have the number, dtypes and shapes
+//! that its documentation names ([`crate::kernel::validate`]). What it accepts, `check`, `prepare` and `run` may index
+//! without looking.
+
+use crate::executable::{ALIGNMENT, Access, Executable, InputPort, Place, Plan, Space, Step};
+use crate::kernel;
+use crate::types::{DType, InputMode, Layout, MAX_ELEMENTS, MAX_RANK, elements};
+
+/// The most operands (reads and writes) of one step: a run keeps their slices on the stack.
+pub const MAX_OPERANDS: usize = 64;
+
+/// The most bytes a space may have.
+pub const MAX_BYTES: u64 = 1 << 46;
+
+/// The most threads a plan may be made for.
+pub const MAX_THREADS: u32 = 1 << 12;
+
+/// What is wrong with a plan, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// As in `step 3 (relu): read 1`; empty when the whole plan is meant.
+    pub at: String,
+    pub what: String,
+}
+
+impl Invalid {
+    fn new(at: impl Into<String>, what: impl Into<String>) -> Invalid {
+        Invalid { at: at.into(), what: what.into() }
+    }
+
+    fn inside(mut self, outer: impl std::fmt::Display) -> Invalid {
+        self.at = if self.at.is_empty() { outer.to_string() } else { format!("{outer}: {}", self.at) };
+        self
+    }
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.at.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.at, self.what) }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Whether all plans of `executable` are well formed.
+pub fn executable(executable: &Executable) -> Result<(), Invalid> {
+    if executable.plans.is_empty() {
+        return Err(Invalid::new("", "an executable has at least one plan"));
+    }
+    for (index, each) in executable.plans.iter().enumerate() {
+        plan(each, executable.weights_bytes).map_err(|invalid| invalid.inside(format_args!("plan {index}")))?;
+    }
+    if let Some(fallback) = &executable.fallback {
+        plan(fallback, executable.weights_bytes).map_err(|invalid| invalid.inside("fallback"))?;
+    }
+    Ok(())
+}
+
+/// Whether `plan` is well formed, for weights of `weights_bytes` bytes.
+pub fn plan(plan: &Plan, weights_bytes: u64) -> Result<(), Invalid> {
+    let whole = |what: &str| Err(Invalid::new("", what));
+    if plan.arena_bytes > MAX_BYTES || weights_bytes > MAX_BYTES {
+        return whole("the memory is larger than any machine's");
+    }
+    if plan.threads == 0 || plan.threads > MAX_THREADS {
+        return whole("the thread count is out of range");
+    }
+    if plan.values.len() > u32::MAX as usize || plan.inputs.len() > u32::MAX as usize {
+        return whole("there are more values than indices");
+    }
+    let mut input_bytes = Vec::with_capacity(plan.inputs.len());
+    for port in &plan.inputs {
+        let bytes = port_bytes(port).map_err(|what| Invalid::new(format!("input {}", port.name), what))?;
+        input_bytes.push(bytes);
+    }
+    let sizes = Sizes { arena: plan.arena_bytes, weights: weights_bytes, inputs: &input_bytes };
+    for value in &plan.values {
+        sizes.place(value.place, value.dtype).map_err(|what| Invalid::new(format!("value {}", value.name), what))?;
+    }
+    inputs(plan, &input_bytes)?;
+    for (index, step) in plan.steps.iter().enumerate() {
+        validate_step(plan, step, &sizes)
+            .map_err(|invalid| invalid.inside(format_args!("step {index} ({})", step.label)))?;
+    }
+    for port in &plan.outputs {
+        let at = || format!("output {}", port.name);
+        access(plan, &port.access).map_err(|what| Invalid::new(at(), what))?;
+        if !port.access.layout.is_dense() {
+            return Err(Invalid::new(at(), "its bytes are not dense"));
+        }
+    }
+    Ok(())
+}
+
+/// Input values, finals and weights name what exists, at the places that belong to them.
+fn inputs(plan: &Plan, input_bytes: &[u64]) -> Result<(), Invalid> {
+    let value = |index: u32| {
+        plan.values.get(index as usize).ok_or_else(|| Invalid::new("", format!("value {index} does not exist")))
+    };
+    if plan.input_values.len() != plan.inputs.len() {
+        return Err(Invalid::new("", "every input has exactly one value"));
+    }
+    let of_input = |input: usize, index: u32| -> Result<(), Invalid> {
+        let (port, value) = (&plan.inputs[input], value(index)?);
+        let place = Place { space: Space::Input(input as u32), offset: 0, bytes: input_bytes[input] };
+        if value.place != place || value.dtype != port.dtype {
+            return Err(Invalid::new(format!("input {}", port.name), "its value is not the bytes of the input"));
+        }
+        Ok(())
+    };
+    for (input, &index) in plan.input_values.iter().enumerate() {
+        of_input(input, index)?;
+    }
+    let mut last = None;
+    for &(input, index) in &plan.finals {
+        if plan.inputs.get(input as usize).is_none_or(|port| port.mode != InputMode::InOut) {
+            return Err(Invalid::new("", "only an inout input has a final value"));
+        }
+        if last.replace(input).is_some_and(|last| last >= input) {
+            return Err(Invalid::new("", "final values stand in the order of their inputs, one each"));
+        }
+        of_input(input as usize, index)?;
+    }
+    for &index in &plan.weight_values {
+        if value(index)?.place.space != Space::Weights {
+            return Err(Invalid::new("", format!("value {index} is named a weight and lies elsewhere")));
+        }
+    }
+    let ports = plan.inputs.len() as u32;
+    if plan.assumed_distinct.iter().any(|&(a, b)| a >= ports || b >= ports || a == b) {
+        return Err(Invalid::new("", "an assumption is not about two inputs"));
+    }
+    Ok(())
+}
+
+/// Bytes of an input.
+fn port_bytes(port: &InputPort) -> Result<u64, String> {
+    shape(&port.shape)?;
+    let count = elements(&port.shape).ok_or("it has too many elements")?;
+    Ok(count as u64 * port.dtype.size() as u64)
+}
+
+/// Rank and extents are such that products of extents never overflow, even where one of them is zero.
+fn shape(shape: &[usize]) -> Result<(), String> {
+    if shape.len() > MAX_RANK {
+        return Err(format!("it has {} axes, at most {MAX_RANK} are allowed", shape.len()));
+    }
+    let mut product = 1usize;
+    for &extent in shape {
+        product = product
+            .checked_mul(extent.max(1))
+            .filter(|&product| product <= MAX_ELEMENTS)
+            .ok_or("it has too many elements")?;
+    }
+    Ok(())
+}
+
+struct Sizes<'a> {
+    arena: u64,
+    weights: u64,
+    inputs: &'a [u64],
+}
+
+impl Sizes<'_> {
+    fn place(&self, place: Place, dtype: DType) -> Result<(), String> {
+        let (bytes, alignment) = match place.space {
+            Space::Arena => (self.arena, ALIGNMENT),
+            Space::Weights => (self.weights, ALIGNMENT),
+            Space::Input(input) => (
+                *self.inputs.get(input as usize).ok_or("it lies in an input that does not exist")?,
+                dtype.size() as u64,
+            ),
+        };
+        if !place.offset.is_multiple_of(alignment) {
+            return Err(format!("its offset {} is not a multiple of {alignment}", place.offset));
+        }
+        match place.offset.checked_add(place.bytes) {
+            Some(end) if end <= bytes => Ok(()),
+            _ => Err(format!("bytes {}+{} are outside of {bytes}", place.offset, place.bytes)),
+        }
+    }
+}
+
+/// The layout is sound by itself and lies in the place of its value.
+fn access(plan: &Plan, access: &Access) -> Result<(), String> {
+    let value = plan.values.get(access.value as usize).ok_or("its value does not exist")?;
+    if access.dtype != value.dtype {
+        return Err(format!("{} is {}, read or written as {}", value.name, value.dtype, access.dtype));
+    }
+    layout(&access.layout, value.place.bytes / access.dtype.size() as u64)
+        .map_err(|what| format!("{} of {}", what, value.name))
+}
+
+fn layout(layout: &Layout, available: u64) -> Result<(), String> {
+    shape(&layout.shape)?;
+    if layout.strides.len() != layout.shape.len() {
+        return Err("an axis without stride, or a stride without axis, in a view".into());
+    }
+    let limit = MAX_ELEMENTS as u64;
+    if layout.offset.unsigned_abs() > limit || layout.strides.iter().any(|stride| stride.unsigned_abs() > limit) {
+        return Err("an offset or stride too large, in a view".into());
+    }
+    if layout.is_empty() {
+        return Ok(());
+    }
+    match layout.hull() {
+        Some((low, high)) if low >= 0 && high as u64 <= available => Ok(()),
+        _ => Err(format!("a view outside the {available} elements")),
+    }
+}
+
+fn validate_step(plan: &Plan, step: &Step, sizes: &Sizes<'_>) -> Result<(), Invalid> {
+    if step.reads.len() + step.writes.len() > MAX_OPERANDS {
+        return Err(Invalid::new("", format!("more than {MAX_OPERANDS} operands")));
+    }
+    for (index, read) in step.reads.iter().enumerate() {
+        access(plan, read).map_err(|what| Invalid::new(format!("read {index}"), what))?;
+    }
+    for (index, write) in step.writes.iter().enumerate() {
+        let at = || format!("write {index}");
+        access(plan, &write.access).map_err(|what| Invalid::new(at(), what))?;
+        if !write.access.layout.is_injective() {
+            return Err(Invalid::new(at(), "two indices may name one element"));
+        }
+        if let Some(base) = write.base {
+            let value = plan.values.get(base as usize).ok_or_else(|| Invalid::new(at(), "its base does not exist"))?;
+            if value.dtype != write.access.dtype {
+                return Err(Invalid::new(at(), "its base has another dtype"));
+            }
+        }
+    }
+    if let Some(place) = step.workspace {
+        if place.space != Space::Arena {
+            return Err(Invalid::new("workspace", "it lies outside the arena"));
+        }
+        sizes.place(place, DType::U8).map_err(|what| Invalid::new("workspace", what))?;
+    }
+    kernel::validate::validate(&step.kernel, &step.reads, &step.writes)
+        .map_err(|what| Invalid::new(step.kernel.name(), what))
+}

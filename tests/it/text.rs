@@ -1,0 +1,169 @@
+//! The text form: what it accepts, how it complains, and that printing is its inverse.
+
+use situ::ir::{Graph, elided, print, verify};
+use situ::source::{Bindings, parse};
+
+const MLP: &str = "\
+// two layers and an update of a cache
+graph mlp {
+  input %x: f32[B, 4]
+  inout %cache: f32[2, 4]
+  const %w: f32[4, 4] = seeded(normal, std=0.02, seed=7)
+  const %b: f32[4] = [1.0, 2.5, -3e-7, inf]
+  %h = linear %x, %w, %b
+  %y = relu_ %h
+  %a, %c = split %y {axis=-1, sizes=[1, 3]}
+  %z = add %a, 2.0
+  %row = select %cache {axis=0, index=-1}
+  copy_ %row, 0.5
+  %k: f32[B, 3] = kernel(%p = %c, %q = %z) {
+    %s = mul %p, %q
+    %t = max %s, 0.0
+    yield %t
+  }
+  %m = sum %k {dim=1, keepdim=true}
+  %f = flatten %m
+  %v = view %k {shape=[-1]}
+  return y=%f, %v, f32(1.5)
+}
+";
+
+pub fn graph_of(text: &str) -> Graph {
+    let (graph, mistakes) = parse(text, &Bindings::new().bind("B", 2));
+    let rendered: Vec<String> = mistakes.iter().map(|mistake| mistake.render("case.situ", text)).collect();
+    graph.unwrap_or_else(|| panic!("{}", rendered.join("\n")))
+}
+
+fn complaints(text: &str) -> String {
+    let (graph, mistakes) = parse(text, &Bindings::new());
+    assert!(graph.is_none(), "parsed without a complaint");
+    mistakes.iter().map(|mistake| mistake.render("case.situ", text)).collect::<Vec<_>>().join("\n")
+}
+
+/// Parsing what is printed gives the graph back: the second text is the first.
+pub fn round_trip(graph: &Graph) {
+    let text = print(graph);
+    let again = graph_of(&text);
+    assert_eq!(print(&graph_of(&print(&again))), print(&again), "a fixed point");
+    assert_eq!(situ::ir::canonical(&again), situ::ir::canonical(graph), "{text}");
+    assert!(verify(graph).is_empty());
+}
+
+#[test]
+fn whole_program_round_trips() {
+    let graph = graph_of(MLP);
+    insta::assert_snapshot!(print(&graph));
+    round_trip(&graph);
+    assert!(elided(&graph).contains("linear"));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_carets() {
+    insta::assert_snapshot!(complaints(
+        "\
+graph wrong {
+  input %x: f32[B, 4]
+  input %y: f32[2, 4]
+  inptu %z: f32[2]
+  const %w: f32[2] = [1.0, 2.0, 3.0]
+  const %i: i32[1] = [1.5]
+  %a = rellu %y
+  %b = add %y, %nowhere
+  %c = add %y, %later %a
+  %d = relu %c
+  %e: f32[4, 2] = relu %y
+  %f = softmax %y {axsi=1}
+  %g = softmax %y {axis=2}
+  %later = matmul %y, %y
+  %y = relu %y
+  relu %y
+  %h, %j = relu %y
+  $
+  %k = add_ %y, 1.0
+  return %a, %h
+}
+"
+    ));
+}
+
+#[test]
+fn writes_that_are_not_allowed_are_told() {
+    insta::assert_snapshot!(complaints(
+        "\
+graph wrong {
+  input %x: f32[2, 4]
+  inout %s: f32[1, 4]
+  const %w: f32[4] = splat(0.0)
+  %row = select %x {axis=0, index=0}
+  %a = relu_ %row
+  %b = relu_ %w
+  %wide = expand %s {shape=[3, 4]}
+  %c = relu_ %wide
+  %t = t %x
+  %d = view %t {shape=[8]}
+  return %d
+}
+"
+    ));
+}
+
+#[test]
+fn kernels_see_only_their_parameters() {
+    insta::assert_snapshot!(complaints(
+        "\
+graph wrong {
+  input %x: f32[2]
+  const %one: f32[2] = splat(1.0)
+  %k = kernel(%p = %x) {
+    %q = add %p, %x
+    %r = add %p, %one
+    yield %q
+  }
+  %y = relu %q
+  return %k
+}
+"
+    ));
+}
+
+#[test]
+fn junk_costs_bounded_time_and_few_lines() {
+    let junk: Vec<String> = vec![
+        "%".repeat(1 << 20),
+        "graph g {".to_string() + &"[".repeat(1 << 20),
+        "graph g {\n".to_string() + &"%a = b %c\n".repeat(1 << 16),
+        "graph g { %k = ".to_string() + &"kernel() { %k = ".repeat(1 << 16),
+        "graph g { %k = f %x {a=".to_string() + &"[".repeat(1 << 20),
+        "\u{0}\u{fffd}\"\\".repeat(1 << 17),
+        "graph g {\n".to_string() + &"const %a: f32[4096, 4096] = arange()\n".repeat(1 << 14),
+        "graph g { input %x: f32[".to_string() + &"9,".repeat(1 << 18),
+        "a".repeat(1 << 20),
+    ];
+    for text in junk {
+        let (graph, mistakes) = parse(&text, &Bindings::new());
+        assert!(graph.is_none());
+        assert!(!mistakes.is_empty() && mistakes.len() <= 100);
+        mistakes.iter().for_each(|mistake| assert!(mistake.render("junk", &text).len() < 4000));
+    }
+}
+
+/// Every prefix of a program, and every program with one byte changed, gives diagnostics or a graph.
+#[test]
+fn mutants_do_not_panic() {
+    for end in 0..MLP.len() {
+        parse(&MLP[..end], &Bindings::new().bind("B", 2));
+    }
+    let bytes = b"%{}[](),:=\"-0x9 \n/_aB.";
+    for at in 0..MLP.len() {
+        for &byte in bytes {
+            let mut mutant = MLP.as_bytes().to_vec();
+            mutant[at] = byte;
+            let text = String::from_utf8(mutant).expect("ASCII stays ASCII");
+            let (graph, mistakes) = parse(&text, &Bindings::new().bind("B", 2));
+            assert_eq!(graph.is_some(), mistakes.is_empty());
+            if let Some(graph) = graph {
+                round_trip(&graph);
+            }
+        }
+    }
+}
