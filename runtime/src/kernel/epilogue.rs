@@ -1,8 +1,8 @@
 //! What a product does with its sums: the epilogue program, applied to a line of a tile while it is in the cache.
 //!
 //! Nearly all epilogues are chains: each function takes the result of the one before, and perhaps a constant or an
-//! extra operand (bias, residual). A chain runs on vectors in registers, from the sums straight to the result. Any other
-//! program, and any other dtype, goes to the tile interpreter.
+//! extra operand (bias, residual). A chain of cheap functions runs on vectors in registers, from the sums straight to the
+//! result. Any other program, and any other dtype, goes to the tile interpreter.
 //!
 //! An extra operand may be the old content of the result (a tie). Each element of it is read before the same element
 //! is written, and by the thread that owns the tile.
@@ -59,11 +59,6 @@ enum LinkFn {
     Max,
     Min,
     Relu,
-    Sigmoid,
-    Silu,
-    Tanh,
-    Gelu,
-    GeluTanh,
     HardSwish,
 }
 
@@ -157,11 +152,6 @@ fn chain(program: &Program, dtypes: &[DType]) -> Option<Vec<Link>> {
 fn unary(function: PointFn) -> Option<LinkFn> {
     Some(match function {
         PointFn::Relu => LinkFn::Relu,
-        PointFn::Sigmoid => LinkFn::Sigmoid,
-        PointFn::Silu => LinkFn::Silu,
-        PointFn::Tanh => LinkFn::Tanh,
-        PointFn::Gelu => LinkFn::Gelu,
-        PointFn::GeluTanh => LinkFn::GeluTanh,
         PointFn::HardSwish => LinkFn::HardSwish,
         _ => return None,
     })
@@ -437,11 +427,6 @@ fn block<L: Lanes, const N: usize>(links: &[(LinkFn, Line)], sums: &[f32], out: 
                 LinkFn::Max => x[v].maximum(t[v]),
                 LinkFn::Min => x[v].minimum(t[v]),
                 LinkFn::Relu => math::relu(x[v]),
-                LinkFn::Sigmoid => math::sigmoid(x[v]),
-                LinkFn::Silu => math::silu(x[v]),
-                LinkFn::Tanh => math::tanh(x[v]),
-                LinkFn::Gelu => math::gelu(x[v]),
-                LinkFn::GeluTanh => math::gelu_tanh(x[v]),
                 LinkFn::HardSwish => math::hard_swish(x[v]),
             };
         }

@@ -271,29 +271,25 @@ impl Rows<'_> {
             let mut held = [[L::splat(0.0); N]; R];
             for (&weight, &tap) in self.weights.iter().zip(self.taps) {
                 let weight = L::splat(weight);
-                for r in 0..R {
+                for (r, held) in held.iter_mut().enumerate() {
                     let source = &self.band[(row + r) * self.distance + tap + column..][..block];
-                    for v in 0..N {
-                        held[r][v] = weight.mul_add(L::load(&source[v * L::WIDTH..]), held[r][v]);
+                    for (v, held) in held.iter_mut().enumerate() {
+                        *held = weight.mul_add(L::load(&source[v * L::WIDTH..]), *held);
                     }
                 }
             }
-            for r in 0..R {
+            for (r, held) in held.into_iter().enumerate() {
                 let from = (row + r) * self.columns + column;
                 if self.columns <= block || column + block <= self.columns {
                     let target = &mut self.sums[from..][..block];
-                    for v in 0..N {
-                        held[r][v].store(&mut target[v * L::WIDTH..]);
+                    for (v, held) in held.into_iter().enumerate() {
+                        held.store(&mut target[v * L::WIDTH..]);
                     }
                 } else {
                     // Later rows of this block hold finished columns further left, which must stay.
-                    for v in 0..N {
-                        let start = column + v * L::WIDTH;
-                        let end = (start + L::WIDTH).min(self.columns);
-                        if start < end {
-                            let base = (row + r) * self.columns;
-                            held[r][v].store_partial(&mut self.sums[base + start..base + end]);
-                        }
+                    let target = &mut self.sums[from..][..self.columns - column];
+                    for (target, held) in target.chunks_mut(L::WIDTH).zip(held) {
+                        held.store_partial(target);
                     }
                 }
             }

@@ -48,7 +48,7 @@ pub struct PreparedConv {
 
 #[derive(Debug)]
 enum Form {
-    Depthwise(Depthwise),
+    Depthwise(Box<Depthwise>),
     Phases(Vec<Phase>),
 }
 
@@ -223,7 +223,7 @@ impl PreparedConv {
         let operands = Operands::new(dtype, window, groups, epilogue, reads, writes, threads)?;
         if let Some(depthwise) = Depthwise::prepare(&operands)? {
             let workspace_bytes = depthwise.workspace_bytes();
-            return Ok(PreparedConv { form: Form::Depthwise(depthwise), dtype, workspace_bytes });
+            return Ok(PreparedConv { form: Form::Depthwise(Box::new(depthwise)), dtype, workspace_bytes });
         }
         let (out, x, w) = (&operands.out.layout, &operands.x.layout, &operands.w.layout);
         let oc = operands.channels_out();

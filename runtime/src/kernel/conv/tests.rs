@@ -192,7 +192,8 @@ fn strided_inputs_and_weights() {
 
 #[test]
 fn transposed() {
-    let cases: [(usize, [usize; 2], usize, &[[usize; 6]], usize); 9] = [
+    type Row<'a> = (usize, [usize; 2], usize, &'a [[usize; 6]], usize);
+    let cases: [Row; 9] = [
         (1, [5, 4], 1, &[[6, 2, 2, 0, 0, 1], [7, 2, 2, 0, 0, 1]], 0),
         (2, [6, 4], 2, &[[3, 3, 3, 0, 0, 1], [20, 2, 2, 0, 0, 1]], 0),
         (1, [3, 4], 1, &[[6, 3, 2, 1, 1, 1], [7, 3, 2, 1, 0, 1]], 1),
