@@ -2,3 +2,4 @@
 
 mod text;
 mod kernels;
+mod memory;
