@@ -23,7 +23,7 @@ enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
-    MatMul(matmul::PreparedMatMul),
+    MatMul(Box<matmul::PreparedMatMul>),
     Map(Map),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
@@ -42,13 +42,13 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     let form = match kernel {
         Kernel::MatMul { dtype, packed, epilogue } => {
             let form = matmul::PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
-            Form::MatMul(form.map_err(named)?)
+            Form::MatMul(Box::new(form.map_err(named)?))
         }
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
         Kernel::Pool { function, window, column_major } => {
-            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
+            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads).map_err(named)?)
         }
         Kernel::Gather { .. } | Kernel::GatherElements { .. } | Kernel::GatherNd { .. } => {
             Form::Gather(gather::prepare(kernel, reads, writes))
@@ -57,7 +57,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             Form::Scatter(scatter::prepare(kernel, reads, writes))
         }
         Kernel::ArgReduce { largest, axis, last } => {
-            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads))
+            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads).map_err(named)?)
         }
         Kernel::TopK { axis, largest, .. } => Form::TopK(top_k::prepare(*axis, *largest, reads, writes, threads)),
         Kernel::Cumulative { function, axis, exclusive, reverse } => {
@@ -118,7 +118,7 @@ impl Prepared {
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
-            Form::TopK(top_k) => top_k.run(call),
+            Form::TopK(top_k) => top_k.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),
         }
     }
