@@ -91,7 +91,7 @@ impl<T: Element> Algorithm for Search<'_, T> {
             Some(axis) => (lines.shape[axis], lines.strides[axis], layout.strides[axis]),
             None => (1, 0, 0),
         };
-        while let Some([from, to]) = odometer.next() {
+        while let Some([from, to]) = odometer.advance() {
             if kernel.step == 1 {
                 for n in 0..count as i64 {
                     let line = &x[(from + n * across) as usize..][..kernel.extent];

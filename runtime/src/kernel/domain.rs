@@ -54,7 +54,7 @@ impl<const N: usize> Odometer<N> {
 
     /// Moves to the next index and gives its positions; `None` after the last.
     #[inline]
-    pub fn next(&mut self) -> Option<[i64; N]> {
+    pub fn advance(&mut self) -> Option<[i64; N]> {
         if self.left == 0 {
             return None;
         }
@@ -79,7 +79,7 @@ impl<const N: usize> Odometer<N> {
         Some(self.positions)
     }
 
-    /// The index that [`Odometer::next`] has moved to.
+    /// The index that [`Odometer::advance`] has moved to.
     #[inline]
     pub fn index(&self) -> &[usize] {
         &self.index[..self.rank]
@@ -89,7 +89,7 @@ impl<const N: usize> Odometer<N> {
 /// Calls `visit` with every index of `shape`, row-major.
 pub fn for_each_index(shape: &[usize], mut visit: impl FnMut(&[usize])) {
     let mut odometer = Odometer::<0>::new(shape, []);
-    while odometer.next().is_some() {
+    while odometer.advance().is_some() {
         visit(odometer.index());
     }
 }

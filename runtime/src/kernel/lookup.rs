@@ -144,7 +144,7 @@ impl Lookup {
         let lookups = self.indices.rank() - self.inner;
         let mut odometer =
             Odometer::new(&self.indices.shape[..lookups], [(self.indices.offset, &self.indices.strides[..lookups])]);
-        while let Some([at]) = odometer.next() {
+        while let Some([at]) = odometer.advance() {
             for (n, coordinate) in self.coordinates.iter().enumerate() {
                 let index = indices.get(at + n as i64 * self.step);
                 let extent = coordinate.extent as i64;
@@ -199,7 +199,7 @@ impl Lookup {
         let mut column = start % extent;
         let mut left = count;
         while left > 0
-            && let Some([moved, at, store]) = rows.next()
+            && let Some([moved, at, store]) = rows.advance()
         {
             let end = extent.min(column.saturating_add(left));
             for n in column as i64..end as i64 {

@@ -22,6 +22,8 @@
 pub mod call;
 pub mod copy;
 pub mod grid;
+pub mod domain;
+pub mod element;
 pub mod map;
 pub mod parallel;
 pub mod prepared;
@@ -29,8 +31,6 @@ pub mod reference;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
-mod domain;
-mod element;
 mod gather;
 mod lookup;
 mod pool;

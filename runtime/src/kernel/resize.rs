@@ -221,7 +221,7 @@ impl PreparedResize {
                 let out: &mut [T] = typed_mut(bytes);
                 let views = [(layout.offset - start, &layout.strides[..lead])];
                 let mut odometer = Odometer::new(&layout.shape[..lead], views).range(units.start, units.len());
-                while let Some([to]) = odometer.next() {
+                while let Some([to]) = odometer.advance() {
                     let index = odometer.index();
                     let mut from = self.x.offset;
                     let mut outside = false;
@@ -337,7 +337,7 @@ impl<T: Element> Blend<'_, T> {
         let tail = (&layout.shape[last + 1..rank], &layout.strides[last + 1..rank]);
         let table = &kernel.tables[last];
         let mut odometer = Odometer::new(&layout.shape[..first], views).range(units.start, units.len());
-        while let Some([from, to]) = odometer.next() {
+        while let Some([from, to]) = odometer.advance() {
             // The result's coordinates along the blended axes but the last. The slab of each axis is kept while its
             // coordinate and those before it stay.
             let mut at = [0usize; MAX_RANK];
@@ -482,7 +482,7 @@ fn blend_axis<T: Element, A: Blended>(
         } else {
             let mut odometer = Odometer::new(shape, [(position, strides)]);
             for element in gathered.iter_mut() {
-                if let Some([position]) = odometer.next() {
+                if let Some([position]) = odometer.advance() {
                     *element = load(x[position as usize]);
                 }
             }
@@ -521,7 +521,7 @@ fn emit<T: Copy, A: Copy>(
     }
     let mut odometer = Odometer::new(shape, [(to, strides)]);
     for &value in slab {
-        if let Some([to]) = odometer.next() {
+        if let Some([to]) = odometer.advance() {
             out[to as usize] = round(value);
         }
     }

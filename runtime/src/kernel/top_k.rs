@@ -91,7 +91,7 @@ impl PreparedTopK {
                 let mut odometer = Odometer::new(&self.lines.shape[..rank], views)
                     .range(units.start * inner, units.len() * inner);
                 let steps = layouts.map(|layout| layout.strides[self.axis]);
-                while let Some([from, value, position]) = odometer.next() {
+                while let Some([from, value, position]) = odometer.advance() {
                     let line = |i: usize| x[(from + i as i64 * self.step) as usize];
                     let store = |n: usize, i: usize| {
                         values[(value + n as i64 * steps[0]) as usize] = line(i);

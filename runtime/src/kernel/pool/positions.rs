@@ -77,7 +77,7 @@ impl<T: Element> Algorithm for Searched<'_, T> {
         let steps = layouts.map(|layout| layout.strides[rank - 1]);
         let image: usize = pool.x.shape[2..].iter().product();
         let stride = pool.window.strides[rank - 3];
-        while let Some(to) = odometer.next() {
+        while let Some(to) = odometer.advance() {
             let index = odometer.index();
             row.fill(T::LOWEST);
             row_places.fill(NOWHERE);
@@ -128,7 +128,7 @@ fn search_rows<T: Element>(pool: &PreparedPool, x: &[T], index: &[usize], row: &
     let across = layout.strides[outer + 2];
     let views = [(start, &strides[..outer]), (place, &steps[..outer])];
     let mut odometer = Odometer::new(&taps[..outer], views);
-    while let Some([from, first]) = odometer.next() {
+    while let Some([from, first]) = odometer.advance() {
         let first = first as u32;
         let mut update = |n: usize, element: T| {
             let better = (element.key() > row[n].key()) | (places[n] == NOWHERE);

@@ -122,7 +122,7 @@ impl<T: Element> Rows<'_, T> {
         let views = [(layout.offset - start, &layout.strides[..rank - 1])];
         let mut odometer = Odometer::new(shape, views).range(units.start * per_unit, units.len() * per_unit);
         let step = layout.strides[rank - 1];
-        while let Some([to]) = odometer.next() {
+        while let Some([to]) = odometer.advance() {
             let window = Rectangle::new(pool, odometer.index());
             window.combine(x, gathered, &mut padded[line.pad..line.pad + width], neutral, down);
             let phases = if line.stride == 1 {
@@ -193,7 +193,7 @@ impl Rectangle {
         let mut odometer = Odometer::new(&self.taps[..self.outer], [(self.start, &self.strides[..self.outer])]);
         if self.across != 1 {
             line.fill(neutral);
-            while let Some([from]) = odometer.next() {
+            while let Some([from]) = odometer.advance() {
                 for (n, element) in gathered.iter_mut().enumerate() {
                     *element = x[(from + n as i64 * self.across) as usize];
                 }
@@ -206,7 +206,7 @@ impl Rectangle {
         loop {
             let mut count = 0;
             while count < ROWS
-                && let Some([from]) = odometer.next()
+                && let Some([from]) = odometer.advance()
             {
                 rows[count] = from as usize;
                 count += 1;
