@@ -3,6 +3,7 @@
 //! The contract itself belongs to the runtime, beside the kernels; here it is asked with accesses as they would be
 //! after a tie.
 
+use situ_runtime::contract::contract;
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;
 
@@ -19,16 +20,12 @@ pub(super) fn permits(
     if !is_same(&reads[read], &writes[write].access) {
         return None;
     }
-    match kernel {
-        Kernel::Map { .. } => Some("element by element: each index is read before it is written"),
-        Kernel::Row { .. } if read < kernel.body_operands(reads.len()) => {
-            Some("row by row: a row is read before it is written")
-        }
-        _ if kernel.epilogue().is_some() && read >= kernel.body_operands(reads.len()) => {
-            Some("epilogue: the core works in scratch, and the operand is read as the result is stored")
-        }
-        _ => None,
-    }
+    let permitted = contract(kernel, reads, writes).iter().any(|&(r, w, _)| (r, w) == (read, write));
+    permitted.then_some(match kernel {
+        Kernel::Row { .. } if read < kernel.body_operands(reads.len()) => "row by row",
+        _ if kernel.epilogue().is_some() && read >= kernel.body_operands(reads.len()) => "read as the result is stored",
+        _ => "element by element",
+    })
 }
 
 /// Whether a kernel writes `access` at full speed although it is not one block.
