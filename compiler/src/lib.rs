@@ -7,6 +7,9 @@ pub mod types;
 pub mod ops;
 pub mod ir;
 pub mod seeded;
+pub mod eval;
+
+pub mod conformance;
 
 pub mod source;
 

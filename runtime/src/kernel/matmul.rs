@@ -85,7 +85,10 @@ impl PreparedMatMul {
         for extra in extras {
             views.push(strides(extra, rank)?);
         }
-        let (stack, mut views) = Stack::new(&out.layout.shape, row, true, &views)?;
+        // A single row takes the strides of the batch, and may not where the right factor differs along it.
+        let shape = &out.layout.shape;
+        let shared = (0..row).all(|axis| right[axis] == 0 || shape[axis] == 1);
+        let (stack, mut views) = Stack::new(shape, row, shape[row] > 1 || shared, &views)?;
         let extras = views.split_off(3);
         let [out_strides, left, right] =
             <[StackStrides; 3]>::try_from(views).map_err(|_| "a matmul has three views".to_string())?;

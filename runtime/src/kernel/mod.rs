@@ -22,6 +22,8 @@
 pub mod call;
 pub mod copy;
 pub mod grid;
+pub mod domain;
+pub mod element;
 pub mod map;
 pub mod parallel;
 pub mod prepared;
@@ -29,8 +31,6 @@ pub mod reference;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
-mod domain;
-mod element;
 mod gather;
 mod lookup;
 mod pool;
@@ -39,6 +39,7 @@ mod scatter;
 mod share;
 mod top_k;
 pub(crate) mod validate;
+
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;

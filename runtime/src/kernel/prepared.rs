@@ -7,7 +7,7 @@ use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::map::Map;
 use crate::kernel::validate::validate;
-use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
+use crate::kernel::{Kernel, arg_reduce, cumulative, gather, matmul, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
 use crate::types::{DType, Layout};
 
@@ -23,6 +23,7 @@ enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
+    MatMul(matmul::PreparedMatMul),
     Map(Map),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
@@ -39,6 +40,10 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
     let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
     let form = match kernel {
+        Kernel::MatMul { dtype, packed, epilogue } => {
+            let form = matmul::PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
+            Form::MatMul(form.map_err(named)?)
+        }
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
@@ -67,6 +72,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
+        Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Map(map) => map.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
@@ -107,6 +113,7 @@ impl Prepared {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
+            Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Map(map) => map.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
