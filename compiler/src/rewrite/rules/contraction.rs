@@ -2,7 +2,7 @@
 
 use egg::Id;
 
-use super::Freedom::{Exact, Fold};
+use super::Freedom::{Fold, ZeroSign};
 use super::pattern::Match;
 use super::{Plans, Rule, guarded, structural};
 use crate::ops::{Op, PointFn};
@@ -63,8 +63,8 @@ pub(super) fn rules() -> Vec<Rule> {
         structural(
             "conv-pad",
             "conv(pad(x, 0), w) => conv(x, w)",
-            "only spatial axes are padded",
-            Exact,
+            "only spatial axes are padded, and w is a weight, which is taken to be finite",
+            ZeroSign,
             &[Kind::CONV],
             conv_pad,
         ),
@@ -116,6 +116,9 @@ fn conv_pad(egraph: &Egraph, _: Id, node: &Node) -> Plans {
     let Some(Op::Conv { strides, pads_begin, pads_end, dilations, groups }) = op_of(egraph, node) else {
         return Plans::new();
     };
+    if !egraph[node.children[1]].data.weight {
+        return Plans::new();
+    }
     egraph[node.children[0]]
         .iter()
         .filter(|inner| inner.kind == Kind::PAD && number(egraph, inner.children[1]) == Some(0.0))
