@@ -6,6 +6,7 @@ mod tidy;
 mod text;
 mod functional;
 mod kernels;
+mod memory;
 mod examples;
 mod determinism;
 mod allocation;
