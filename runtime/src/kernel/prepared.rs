@@ -8,6 +8,7 @@ use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
 use crate::kernel::matmul::PreparedMatMul;
+use crate::kernel::recurrent::{Attributes, PreparedRecurrent};
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -29,6 +30,7 @@ enum Form {
     Map(Map),
     MatMul(Box<PreparedMatMul>),
     Pool(pool::PreparedPool),
+    Recurrent(Box<PreparedRecurrent>),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
     TopK(top_k::PreparedTopK),
@@ -59,6 +61,12 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
                 .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
         }
+        Kernel::Recurrent { function, hidden, reverse, clip, input_forget, packed: false } => {
+            let (function, hidden, clip, input_forget) = (*function, *hidden, *clip, *input_forget);
+            let attributes = Attributes { function, hidden, reverse, clip, input_forget };
+            PreparedRecurrent::prepare(attributes, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |recurrent| Form::Recurrent(Box::new(recurrent)))
+        }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads).map_err(named)?)
         }
@@ -88,6 +96,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Form::Map(map) => map.workspace_bytes(),
         Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
+        Form::Recurrent(recurrent) => recurrent.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
         Form::Reference(kernel) => reference::workspace_bytes(kernel),
@@ -130,6 +139,7 @@ impl Prepared {
             Form::Map(map) => map.run(isa, call),
             Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
+            Form::Recurrent(recurrent) => recurrent.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
             Form::TopK(top_k) => top_k.run(isa, call),
