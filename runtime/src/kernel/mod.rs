@@ -25,7 +25,9 @@ pub mod grid;
 pub mod map;
 pub mod parallel;
 pub mod prepared;
+pub mod reduce;
 pub mod reference;
+pub mod row;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
@@ -37,6 +39,7 @@ mod pool;
 mod resize;
 mod scatter;
 mod share;
+mod sum;
 mod top_k;
 pub(crate) mod validate;
 pub mod stack;
@@ -50,6 +53,10 @@ mod testing;
 pub(crate) mod harness;
 #[cfg(test)]
 mod map_tests;
+#[cfg(test)]
+mod reduce_tests;
+#[cfg(test)]
+mod row_tests;
 
 use serde::{Deserialize, Serialize};
 

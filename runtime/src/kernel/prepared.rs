@@ -6,6 +6,8 @@
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::map::Map;
+use crate::kernel::reduce::Reduce;
+use crate::kernel::row::Row;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -25,7 +27,9 @@ enum Form {
     Gather(gather::PreparedGather),
     Map(Map),
     Pool(pool::PreparedPool),
+    Reduce(Reduce),
     Resize(resize::PreparedResize),
+    Row(Row),
     Scatter(scatter::PreparedScatter),
     TopK(top_k::PreparedTopK),
     Reference(Kernel),
@@ -42,6 +46,14 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
+        Kernel::Reduce { function, axes, prologue, epilogue } => {
+            let programs = (prologue, epilogue);
+            let reduce = Reduce::prepare(*function, axes, programs, &read_layouts, written_layouts[0], threads);
+            Form::Reduce(reduce.map_err(named)?)
+        }
+        Kernel::Row { function, prologue, epilogue } => Form::Row(
+            Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
+        ),
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
         }
@@ -69,7 +81,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     let workspace_bytes = match &form {
         Form::Map(map) => map.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
+        Form::Reduce(reduce) => reduce.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
+        Form::Row(row) => row.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
         Form::Reference(kernel) => reference::workspace_bytes(kernel),
         Form::ArgReduce(_) | Form::Cumulative(_) | Form::Gather(_) | Form::Scatter(_) => 0,
@@ -109,7 +123,9 @@ impl Prepared {
             Form::Gather(gather) => gather.run(call),
             Form::Map(map) => map.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
+            Form::Reduce(reduce) => reduce.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
+            Form::Row(row) => row.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
             Form::TopK(top_k) => top_k.run(call),
             Form::Reference(kernel) => reference::run(kernel, call),
