@@ -7,14 +7,23 @@ pub mod types;
 pub mod ops;
 pub mod ir;
 pub mod seeded;
+pub mod eval;
 
 pub mod source;
 
 pub mod alias;
 pub mod functional;
 
+pub mod rewrite;
+
 pub mod lower;
 
 pub mod place;
 pub mod plan;
 pub mod report;
+pub mod emit;
+pub mod pipeline;
+pub mod bundle;
+
+pub mod conformance;
+pub mod npz;

@@ -2,6 +2,7 @@
 
 use crate::executable::*;
 use crate::kernel::Kernel;
+use crate::kernel::prepared::workspace_bytes;
 use crate::point::{PointFn, PointInstr, Program};
 use crate::types::{DType, InputMode, Layout};
 
@@ -65,13 +66,26 @@ impl Build {
         self.plan.outputs.push(OutputPort { name, access });
     }
 
+    /// The plan with the workspaces that its kernels ask for, all behind the buffers.
+    pub fn finish(self) -> Plan {
+        let mut plan = self.plan;
+        let offset = plan.arena_bytes;
+        for step in &mut plan.steps {
+            let bytes = workspace_bytes(&step.kernel, &step.reads, &step.writes, plan.threads as usize).unwrap() as u64;
+            step.workspace = (bytes > 0).then_some(Place { space: Space::Arena, offset, bytes });
+            plan.arena_bytes = plan.arena_bytes.max((offset + bytes).next_multiple_of(ALIGNMENT));
+        }
+        plan
+    }
+
     pub fn executable(self) -> Executable {
         Executable {
             name: "fixture".into(),
-            plans: vec![self.plan],
+            plans: vec![self.finish()],
             fallback: None,
             weights_bytes: 0,
             report: String::new(),
+            report_text: String::new(),
         }
     }
 }

@@ -3,11 +3,21 @@
 //! This stage alone decides both, and decides them together: a tie may need steps in a certain order, and an order
 //! decides which ties are legal. The input says only what depends on what.
 
+mod contract;
+mod dependence;
+pub mod order;
 mod proof;
+mod region;
+mod sharing;
+mod ties;
+mod uses;
 
 pub use proof::{Before, Condition, Home, Observer, Proof, Reason, Refused, Root, TieKind, Tied};
 
-use crate::lower::KernelGraph;
+use situ_runtime::executable::ALIGNMENT;
+
+use crate::diagnostic::Fault;
+use crate::lower::{BufferId, BufferKind, KernelGraph, KernelInput, is_copy};
 
 /// What the caller chooses.
 #[derive(Clone, Debug)]
@@ -50,7 +60,7 @@ pub struct Placed {
     /// One for each buffer.
     pub homes: Vec<Home>,
     /// For a buffer that was elided, the one that holds its content now.
-    pub elided: Vec<Option<crate::lower::BufferId>>,
+    pub elided: Vec<Option<BufferId>>,
     pub ties: Vec<Tied>,
     pub refusals: Vec<Refused>,
     pub order_status: OrderStatus,
@@ -58,4 +68,103 @@ pub struct Placed {
     pub peak_bytes: u64,
     /// The same for the source order with the same ties, where that order obeys them.
     pub source_peak_bytes: Option<u64>,
+}
+
+/// `bytes` rounded up to the alignment of buffers.
+pub(crate) fn rounded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGNMENT)
+}
+
+/// Chooses order and ties. Fails only by a mistake of an earlier stage (a cycle, a value that is updated twice).
+pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, Fault> {
+    part_cycles_of_state(&mut graph);
+    let uses = uses::Uses::of(&graph);
+    let choice = ties::choose(&graph, &uses, options)?;
+    let sharing = &choice.sharing;
+    let fault = |message: &str| Fault { stage: "place", message: message.to_string() };
+    let mut placed = KernelGraph { nodes: Vec::new(), ..graph.clone() };
+    let mut numbers = vec![usize::MAX; graph.nodes.len()];
+    for (number, node) in graph.nodes.iter().enumerate().filter(|(number, _)| !sharing.is_elided(*number)) {
+        let mut node = node.clone();
+        for read in &mut node.reads {
+            *read = sharing.access(read).ok_or_else(|| fault("an operand has no layout in its place"))?;
+        }
+        for write in &mut node.writes {
+            *write = sharing.write(write).ok_or_else(|| fault("a result has no layout in its place"))?;
+        }
+        numbers[number] = placed.nodes.len();
+        placed.nodes.push(node);
+    }
+    for output in &mut placed.outputs {
+        output.access = sharing.access(&output.access).ok_or_else(|| fault("an output has no layout in its place"))?;
+    }
+    for (_, buffer) in &mut placed.finals {
+        *buffer = BufferId(sharing.value(buffer.index()) as u32);
+    }
+    let homes = (0..graph.buffers.len())
+        .map(|buffer| Home {
+            root: BufferId(sharing.root(sharing.value(buffer)) as u32),
+            offset: sharing.offset(buffer) * graph.buffers[buffer].ty.dtype.size() as u64,
+        })
+        .collect();
+    let elided = (0..graph.buffers.len())
+        .map(|buffer| Some(sharing.value(buffer)).filter(|&value| value != buffer).map(|value| BufferId(value as u32)))
+        .collect();
+    Ok(Placed {
+        order: choice.order.nodes.iter().map(|&node| numbers[node]).collect(),
+        homes,
+        elided,
+        order_status: choice.order.status,
+        peak_bytes: choice.order.peak,
+        source_peak_bytes: choice.source_peak,
+        ties: choice.ties,
+        refusals: choice.refusals,
+        graph: placed,
+    })
+}
+
+/// State that only changes places (`a, b = b, a`) would need every copy to come before every other: each copy overwrites
+/// what the next one reads. One value of each such cycle is set aside first.
+fn part_cycles_of_state(graph: &mut KernelGraph) {
+    // `sources[i]` is `(node, j)` when the last copy into input `i` reads input `j`.
+    let mut sources: Vec<Option<(usize, usize)>> = vec![None; graph.inputs.len()];
+    for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
+        let target = graph.buffer(node.writes[0].access.value).kind;
+        let source = graph.buffer(node.reads[0].value).kind;
+        if let (BufferKind::Final(to), BufferKind::Input(from)) = (target, source)
+            && to != from
+        {
+            sources[to as usize] = Some((number, from as usize));
+        }
+    }
+    let mut visited = vec![false; sources.len()];
+    let mut aside = Vec::new();
+    for start in 0..sources.len() {
+        let mut trail = Vec::new();
+        let mut at = start;
+        while let (false, Some((node, next))) = (visited[at], sources[at]) {
+            visited[at] = true;
+            trail.push(at);
+            if trail.contains(&next) {
+                aside.push(node);
+            }
+            at = next;
+        }
+    }
+    aside.sort_unstable();
+    for node in aside.into_iter().rev() {
+        let copy = graph.nodes[node].clone();
+        let KernelInput { ty, .. } = {
+            let BufferKind::Input(input) = graph.buffer(copy.reads[0].value).kind else { continue };
+            graph.inputs[input as usize].clone()
+        };
+        let name = format!("{}.aside", graph.buffer(copy.reads[0].value).name);
+        let buffer = graph.add_buffer(name, ty.clone(), BufferKind::Temporary);
+        let whole = crate::lower::whole(buffer, &ty);
+        let mut first = copy.clone();
+        first.reads[0] = situ_runtime::executable::Access { value: copy.reads[0].value, ..whole.clone() };
+        first.writes[0].access = whole.clone();
+        graph.nodes[node].reads[0].value = buffer.0;
+        graph.nodes.insert(node, first);
+    }
 }

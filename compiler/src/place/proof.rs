@@ -173,6 +173,8 @@ pub enum Reason {
     OtherOperandOverlaps { operand: usize },
     /// Two results of the program, or a result and an input, would share bytes.
     OutputsCollide { with: String },
+    /// The bytes of the operand lie elsewhere for another reason: in an input, or as a version of other bytes.
+    PlaceFixed { at: String },
     /// It is safe, but the peak would be larger.
     RaisesPeak { from: u64, to: u64 },
     /// Switched off (`--no-inplace`, `--tie-limit`, `--only-tie`).
@@ -181,7 +183,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every name, in the order of `docs/report.md`.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "read-later",
         "anti-dependence-cycle",
         "is-output",
@@ -196,6 +198,7 @@ impl Reason {
         "partial-overlap",
         "other-operand-overlaps",
         "outputs-collide",
+        "place-fixed",
         "raises-peak",
         "withheld",
     ];
@@ -216,8 +219,9 @@ impl Reason {
             Reason::PartialOverlap { .. } => 11,
             Reason::OtherOperandOverlaps { .. } => 12,
             Reason::OutputsCollide { .. } => 13,
-            Reason::RaisesPeak { .. } => 14,
-            Reason::Withheld => 15,
+            Reason::PlaceFixed { .. } => 14,
+            Reason::RaisesPeak { .. } => 15,
+            Reason::Withheld => 16,
         };
         Reason::NAMES[index]
     }
@@ -231,7 +235,7 @@ impl Reason {
             Reason::NotDonated { .. } | Reason::IsConstant | Reason::IsState { .. } => Condition::Root,
             Reason::LayoutDiffers | Reason::SizeDiffers { .. } | Reason::PartialOverlap { .. } => Condition::Region,
             Reason::KernelForbids { .. } | Reason::CannotWriteRegion { .. } | Reason::Withheld => Condition::Contract,
-            Reason::AlreadyTaken { .. } => Condition::Versions,
+            Reason::AlreadyTaken { .. } | Reason::PlaceFixed { .. } => Condition::Versions,
             Reason::OtherOperandOverlaps { .. } => Condition::Operands,
         }
     }

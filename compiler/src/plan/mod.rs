@@ -3,10 +3,14 @@
 //! Lives are half-open ranges of steps. What is tied lives as one; an operand and a result of one step overlap in time,
 //! so they share bytes only when they are tied. A workspace lives for its step.
 
-use situ_runtime::executable::Place;
+mod liveness;
+pub mod pack;
 
-use crate::lower::BufferId;
-use crate::place::Placed;
+use situ_runtime::executable::{Place, Space};
+
+use crate::diagnostic::Fault;
+use crate::lower::{BufferId, BufferKind};
+use crate::place::{Placed, rounded};
 
 /// What the caller chooses.
 #[derive(Clone, Copy, Debug)]
@@ -67,3 +71,90 @@ pub struct Planned {
     pub live_at_peak: Vec<usize>,
     pub threads: u32,
 }
+
+/// Gives everything an address. Fails only by a mistake of ours: bytes beyond what an address can say.
+pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
+    let fault = |message: &str| Fault { stage: "plan", message: message.to_string() };
+    let mut lives = liveness::lives(&placed);
+    let steps = placed.order.len();
+    let total = lives.iter().try_fold(0u64, |sum, life| sum.checked_add(life.bytes));
+    let unshared_bytes = total.ok_or_else(|| fault("the lives have more than 2^64 bytes"))?;
+    let sums = liveness::sums(&lives, steps);
+    let lower_bound_bytes = sums.iter().copied().max().unwrap_or(0);
+    let arena_bytes = if options.planned {
+        let intervals: Vec<pack::Interval> = lives
+            .iter()
+            .map(|life| pack::Interval { lower: life.lower, upper: life.upper, size: life.bytes })
+            .collect();
+        let packing = pack::pack(&intervals);
+        for (life, offset) in lives.iter_mut().zip(packing.offsets) {
+            life.offset = offset;
+        }
+        packing.height
+    } else {
+        let mut end = 0;
+        for life in &mut lives {
+            life.offset = end;
+            end += life.bytes;
+        }
+        end
+    };
+    let peak_step = sums.iter().position(|&sum| sum == lower_bound_bytes).unwrap_or(0);
+    let mut live_at_peak: Vec<usize> =
+        (0..lives.len()).filter(|&life| (lives[life].lower..lives[life].upper).contains(&peak_step)).collect();
+    live_at_peak.sort_by_key(|&life| (std::cmp::Reverse(lives[life].bytes), life));
+    let (weights, weights_bytes) = weights(&placed).ok_or_else(|| fault("the weights have more than 2^64 bytes"))?;
+    let mut workspaces = vec![None; steps];
+    let mut offsets = std::collections::BTreeMap::new();
+    for life in &lives {
+        match life.owner {
+            Owner::Root(root) => {
+                offsets.insert(root, life.offset);
+            }
+            Owner::Workspace { step } => {
+                let bytes = placed.graph.nodes[placed.order[step]].workspace;
+                workspaces[step] = Some(Place { space: Space::Arena, offset: life.offset, bytes });
+            }
+        }
+    }
+    let places = (placed.graph.buffers.iter().zip(&placed.homes))
+        .map(|(buffer, home)| {
+            let (space, start) = match placed.graph.buffer(home.root.0).kind {
+                BufferKind::Input(input) => (Space::Input(input), 0),
+                BufferKind::Weight(weight) => (Space::Weights, weights[weight as usize]),
+                // A root without a life is never touched: it was elided, or has no bytes.
+                BufferKind::Temporary | BufferKind::Final(_) => {
+                    (Space::Arena, offsets.get(&home.root).copied().unwrap_or(0))
+                }
+            };
+            Place { space, offset: start + home.offset, bytes: buffer.bytes() }
+        })
+        .collect();
+    Ok(Planned {
+        placed,
+        places,
+        workspaces,
+        lives,
+        arena_bytes,
+        lower_bound_bytes,
+        unshared_bytes,
+        weights_bytes,
+        peak_step,
+        live_at_peak,
+        threads: options.threads,
+    })
+}
+
+/// Offset of each weight in the weights section, and its length.
+fn weights(placed: &Placed) -> Option<(Vec<u64>, u64)> {
+    let mut end = 0u64;
+    let mut offsets = Vec::with_capacity(placed.graph.weights.len());
+    for weight in &placed.graph.weights {
+        offsets.push(end);
+        end = end.checked_add(rounded(weight.stored.bytes() as u64))?;
+    }
+    Some((offsets, end))
+}
+
+#[cfg(test)]
+mod tests;

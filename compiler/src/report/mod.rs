@@ -3,9 +3,19 @@
 //! A report holds no time, no path and no thread timing, and every list has a fixed order, so that it can be committed
 //! and its difference read. How to read one is said in `docs/report.md`.
 
+mod explain;
+mod json;
+mod text;
+mod words;
+
+pub use explain::explain;
+pub use json::{SCHEMA, json};
+pub use text::text;
+
 use indexmap::IndexMap;
 
-use crate::plan::Planned;
+use crate::plan::{Owner, Planned};
+use crate::types::InputMode;
 
 /// What a report is made from. `pipeline` fills it.
 #[derive(Clone, Copy, Debug)]
@@ -19,4 +29,69 @@ pub struct Decisions<'a> {
     pub saved_bytes: u64,
     /// Facts other stages want said, a line each, in the order given.
     pub notes: &'a [String],
+}
+
+/// Memory by class, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peak {
+    /// Weights, and inputs that are updated in their own bytes.
+    pub state: u64,
+    /// Kept for the backward pass.
+    pub saved: u64,
+    /// Everything else the session allocates.
+    pub temporary: u64,
+}
+
+impl Decisions<'_> {
+    pub fn peak(&self) -> Peak {
+        let inputs = &self.planned.placed.graph.inputs;
+        let updated: u64 =
+            inputs.iter().filter(|input| input.mode == InputMode::InOut).map(|input| input.ty.bytes() as u64).sum();
+        Peak {
+            state: self.planned.weights_bytes + updated,
+            saved: self.saved_bytes,
+            temporary: self.planned.arena_bytes.saturating_sub(self.saved_bytes),
+        }
+    }
+}
+
+/// A piece of the arena that is live at the peak.
+struct LiveBytes {
+    /// The values that have these bytes one after the other, or the workspace.
+    names: Vec<String>,
+    bytes: u64,
+    offset: u64,
+    lower: usize,
+    upper: usize,
+}
+
+/// What is live at the peak, largest first.
+fn live_at_peak(decisions: &Decisions) -> Vec<LiveBytes> {
+    let planned = decisions.planned;
+    let placed = &planned.placed;
+    let named = |owner: Owner| match owner {
+        Owner::Workspace { .. } => vec!["workspace".to_string()],
+        Owner::Root(root) => {
+            let values = (0..placed.graph.buffers.len())
+                .filter(|&buffer| placed.homes[buffer].root == root && placed.elided[buffer].is_none());
+            let mut names: Vec<String> = values.map(|buffer| placed.graph.buffers[buffer].name.clone()).collect();
+            names.dedup();
+            names
+        }
+    };
+    let lives = planned.live_at_peak.iter().map(|&life| &planned.lives[life]);
+    lives
+        .map(|life| LiveBytes {
+            names: named(life.owner),
+            bytes: life.bytes,
+            offset: life.offset,
+            lower: life.lower,
+            upper: life.upper,
+        })
+        .collect()
+}
+
+/// Whether a value is called `name`, which may lack the `%`.
+fn is_named(value: &str, name: &str) -> bool {
+    value == name || value.strip_prefix('%') == Some(name)
 }

@@ -1,6 +1,6 @@
 //! Sources: where graphs come from.
 //!
-//! [`parse`] reads the text form. Its grammar, in which `{ x }` repeats, `[ x ]` is optional, and white space and
+//! [`onnx`] imports exported models. [`parse`] reads the text form. Its grammar, in which `{ x }` repeats, `[ x ]` is optional, and white space and
 //! comments (`//` to the end of the line) may stand between any two tokens:
 //!
 //! ```text
@@ -33,6 +33,7 @@
 mod attributes;
 mod lexer;
 mod lower;
+pub mod onnx;
 mod parser;
 mod sugar;
 mod syntax;

@@ -6,7 +6,7 @@
 use crate::executable::Access;
 use crate::kernel::call::{Call, RunError};
 use crate::kernel::domain::Odometer;
-use crate::kernel::element::{Element, with_element};
+use crate::kernel::element::{Element, typed, typed_mut, with_element};
 use crate::kernel::lookup::slice;
 use crate::kernel::share::{Share, share_units};
 use crate::simd::{Algorithm, Isa, Lanes};
@@ -53,7 +53,7 @@ impl PreparedArgReduce {
         let grain = GRAIN.div_ceil(self.extent * inner);
         let layout = out.layout;
         with_element!(self.dtype, T => {
-            let x: &[T] = bytemuck::cast_slice(x);
+            let x: &[T] = typed(x);
             share_units(call.threads, std::array::from_mut(out), lead, grain, call.workspace, 0, |share| {
                 isa.run(Search { kernel: self, x, layout, lead, share });
             });
@@ -77,7 +77,7 @@ impl<T: Element> Algorithm for Search<'_, T> {
     fn run<L: Lanes>(self) {
         let Search { kernel, x, layout, lead, share } = self;
         let Share { units, targets: [bytes], starts: [start], .. } = share;
-        let out: &mut [i64] = bytemuck::cast_slice_mut(bytes);
+        let out: &mut [i64] = typed_mut(bytes);
         let lines = &kernel.lines;
         let views = [(lines.offset, &lines.strides[..lead]), (layout.offset, &layout.strides[..lead])];
         let mut odometer = Odometer::new(&lines.shape[..lead], views).range(units.start, units.len());

@@ -8,7 +8,7 @@ use crate::executable::Access;
 use crate::kernel::CumulativeFn;
 use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::domain::Odometer;
-use crate::kernel::element::{Element, with_element};
+use crate::kernel::element::{Element, typed, typed_mut, with_element};
 use crate::kernel::share::{Share, share_units};
 use crate::types::{DType, Layout};
 
@@ -49,12 +49,12 @@ impl PreparedCumulative {
         let grain = GRAIN.div_ceil(inner);
         with_element!(self.dtype, T => {
             let x: Option<&[T]> = match call.reads[0].source {
-                Source::Bytes(bytes) => Some(bytemuck::cast_slice(bytes)),
+                Source::Bytes(bytes) => Some(typed(bytes)),
                 Source::Written(_) => None,
             };
             share_units(call.threads, std::array::from_mut(out), self.axis, grain, call.workspace, 0, |share| {
                 let Share { units, targets: [bytes], starts: [start], .. } = share;
-                let lines = Lines { kernel: self, x, out: bytemuck::cast_slice_mut(bytes), start };
+                let lines = Lines { kernel: self, x, out: typed_mut(bytes), start };
                 lines.run(layout, units);
             });
         });

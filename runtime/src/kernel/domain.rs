@@ -51,6 +51,8 @@ impl<const N: usize> Odometer<N> {
 
     /// The current positions and index, after which the odometer moves on; `None` after the last.
     #[inline]
+    // Not an `Iterator`: adapters would hide that an odometer is meant for a plain loop.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<([i64; N], [usize; MAX_RANK])> {
         if self.left == 0 {
             return None;

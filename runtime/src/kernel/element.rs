@@ -306,6 +306,16 @@ macro_rules! with_bits {
 
 pub(crate) use {with_bits, with_element};
 
+/// The elements that aligned bytes hold. Bytes that hold none may lie anywhere.
+pub fn typed<T: bytemuck::Pod>(bytes: &[u8]) -> &[T] {
+    if bytes.is_empty() { &[] } else { bytemuck::cast_slice(bytes) }
+}
+
+/// As [`typed`], to write.
+pub fn typed_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> &mut [T] {
+    if bytes.is_empty() { &mut [] } else { bytemuck::cast_slice_mut(bytes) }
+}
+
 /// The bits of the element at `position` (in elements) of `bytes`.
 #[inline]
 pub fn load_bits(bytes: &[u8], dtype: DType, position: usize) -> u64 {

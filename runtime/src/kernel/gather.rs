@@ -5,7 +5,7 @@
 use crate::executable::{Access, Write};
 use crate::kernel::Kernel;
 use crate::kernel::call::{Call, RunError};
-use crate::kernel::element::with_bits;
+use crate::kernel::element::{typed, typed_mut, with_bits};
 use crate::kernel::lookup::{Indices, Lookup, slice};
 use crate::kernel::share::{Share, share_units};
 use crate::types::DType;
@@ -43,10 +43,10 @@ impl PreparedGather {
         let (lookup, block) = (&self.lookup, self.lookup.block);
         let grain = GRAIN.div_ceil(block);
         with_bits!(self.dtype, T => {
-            let data: &[T] = bytemuck::cast_slice(data);
+            let data: &[T] = typed(data);
             share_units(call.threads, std::array::from_mut(out), lookup.outer_rank(), grain, call.workspace, 0, |share| {
                 let Share { units, targets: [bytes], starts: [start], .. } = share;
-                let out: &mut [T] = bytemuck::cast_slice_mut(bytes);
+                let out: &mut [T] = typed_mut(bytes);
                 lookup.for_each(&indices, units.start, units.len(), |moved, store| {
                     let (to, from) = ((moved - start) as usize, store as usize);
                     if block == 1 {

@@ -7,6 +7,7 @@
 
 use crate::kernel::call::{Operand, RunError, Source};
 use crate::kernel::domain::Odometer;
+use crate::kernel::element::typed;
 use crate::types::{DType, Layout};
 
 /// One axis of the domain and the strides along it, in elements.
@@ -194,8 +195,8 @@ impl<'a> Indices<'a> {
     pub fn of(operand: &Operand<'a>) -> Result<Indices<'a>, RunError> {
         let bytes = slice(operand)?;
         Ok(match operand.dtype {
-            DType::I32 => Indices::I32(bytemuck::cast_slice(bytes)),
-            _ => Indices::I64(bytemuck::cast_slice(bytes)),
+            DType::I32 => Indices::I32(typed(bytes)),
+            _ => Indices::I64(typed(bytes)),
         })
     }
 

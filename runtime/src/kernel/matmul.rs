@@ -11,8 +11,8 @@ use half::{bf16, f16};
 
 use crate::bands::{Bands, Tile};
 use crate::executable::{Access, Write};
-use crate::kernel::call::{Call, Operand, RunError};
-use crate::kernel::epilogue::{Bound, Epilogue, body_bytes, elements, strides};
+use crate::kernel::call::{Call, Operand, RunError, Source};
+use crate::kernel::epilogue::{Bound, Epilogue, body_bytes, check_hull, elements, strides};
 use crate::kernel::gemm::{Left, Panels, Product, Right, Rows, Shape};
 use crate::kernel::stack::{Stack, StackStrides};
 use crate::kernel::tile::Values;
@@ -85,7 +85,10 @@ impl PreparedMatMul {
         for extra in extras {
             views.push(strides(extra, rank)?);
         }
-        let (stack, mut views) = Stack::new(&out.layout.shape, row, true, &views)?;
+        // A single row takes the strides of the batch, and may not where the right factor differs along it.
+        let shape = &out.layout.shape;
+        let shared = (0..row).all(|axis| right[axis] == 0 || shape[axis] == 1);
+        let (stack, mut views) = Stack::new(shape, row, shape[row] > 1 || shared, &views)?;
         let extras = views.split_off(3);
         let [out_strides, left, right] =
             <[StackStrides; 3]>::try_from(views).map_err(|_| "a matmul has three views".to_string())?;
@@ -125,6 +128,11 @@ impl PreparedMatMul {
         let ([a, b, extras @ ..], [out]) = (reads, writes) else {
             return Err(RunError::Argument("a matmul reads two factors and writes one result".into()));
         };
+        for extra in extras {
+            if let Source::Bytes(bytes) = extra.source {
+                check_hull(extra, bytes.len())?;
+            }
+        }
         let offset = out.layout.offset;
         match &self.form {
             Form::Floats(product) => {

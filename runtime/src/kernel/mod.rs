@@ -22,6 +22,8 @@
 pub mod call;
 pub mod copy;
 pub mod grid;
+pub mod domain;
+pub mod element;
 pub mod map;
 pub mod parallel;
 pub mod prepared;
@@ -31,8 +33,6 @@ pub mod row;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
-mod domain;
-mod element;
 mod gather;
 mod lookup;
 mod pool;
@@ -42,10 +42,12 @@ mod share;
 mod sum;
 mod top_k;
 pub(crate) mod validate;
+
 pub mod stack;
 pub mod gemm;
 pub mod epilogue;
 pub mod matmul;
+pub mod conv;
 #[cfg(test)]
 mod testing;
 

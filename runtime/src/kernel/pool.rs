@@ -9,7 +9,7 @@
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Target, Threads};
 use crate::kernel::domain::Odometer;
-use crate::kernel::element::{Element, Sum, with_element};
+use crate::kernel::element::{Element, Sum, typed, typed_mut, with_element};
 use crate::kernel::lookup::slice;
 use crate::kernel::share::{Share, aligned, share_units};
 use crate::kernel::{PoolFn, Window};
@@ -140,7 +140,7 @@ impl PreparedPool {
         let grain = GRAIN.div_ceil(image.max(1));
         let threads = Threads { count: call.threads.count.min(self.threads), ..call.threads };
         with_element!(self.dtype, T => {
-            let x: &[T] = bytemuck::cast_slice(x);
+            let x: &[T] = typed(x);
             match call.writes {
                 [out] => {
                     let layout = out.layout;
@@ -168,8 +168,8 @@ impl PreparedPool {
     /// Largest elements and where they are, window by window.
     fn with_positions<T: Element>(&self, x: &[T], layouts: [&Layout; 2], share: Share<2>) {
         let Share { units, targets: [values, positions], starts, .. } = share;
-        let values: &mut [T] = bytemuck::cast_slice_mut(values);
-        let positions: &mut [i64] = bytemuck::cast_slice_mut(positions);
+        let values: &mut [T] = typed_mut(values);
+        let positions: &mut [i64] = typed_mut(positions);
         let shape = &layouts[0].shape;
         let spatial = shape.len() - 2;
         let per_unit: usize = shape[2..].iter().product();
@@ -236,13 +236,13 @@ impl<T: Element> Algorithm for Rows<'_, T> {
     fn run<L: Lanes>(self) {
         let Rows { pool, x, layout, share } = self;
         let Share { units, targets: [bytes], starts: [start], workspace } = share;
-        let out: &mut [T] = bytemuck::cast_slice_mut(bytes);
+        let out: &mut [T] = typed_mut(bytes);
         let [combined, gathered, _] = pool.scratch();
         let (combined, rest) = workspace.split_at_mut(combined);
         let (gathered, results) = rest.split_at_mut(gathered);
         let rank = pool.x.rank();
         let (width, row) = (pool.x.shape[rank - 1], pool.counts.len());
-        let gathered: &mut [T] = &mut bytemuck::cast_slice_mut(gathered)[..width];
+        let gathered: &mut [T] = &mut typed_mut(gathered)[..width];
         let shape = &layout.shape[..rank - 1];
         let per_unit: usize = shape[2..].iter().product();
         let views = [(layout.offset - start, &layout.strides[..rank - 1])];
@@ -253,8 +253,8 @@ impl<T: Element> Algorithm for Rows<'_, T> {
             let source = SourceRows { pool, x, index: &index[..rank - 1] };
             match pool.function {
                 PoolFn::Max => {
-                    let combined: &mut [T] = &mut bytemuck::cast_slice_mut(combined)[..width];
-                    let results: &mut [T] = &mut bytemuck::cast_slice_mut(results)[..row];
+                    let combined: &mut [T] = &mut typed_mut(combined)[..width];
+                    let results: &mut [T] = &mut typed_mut(results)[..row];
                     combined.fill(T::LOWEST);
                     let rows = source.combine(gathered, combined, |a: T, b: T| b.larger(a));
                     results.fill(T::LOWEST);
@@ -264,8 +264,8 @@ impl<T: Element> Algorithm for Rows<'_, T> {
                     emit(out, to, across, results, |_, result| result);
                 }
                 PoolFn::Average { count_padding } => {
-                    let combined: &mut [T::Sum] = &mut bytemuck::cast_slice_mut(combined)[..width];
-                    let results: &mut [T::Sum] = &mut bytemuck::cast_slice_mut(results)[..row];
+                    let combined: &mut [T::Sum] = &mut typed_mut(combined)[..width];
+                    let results: &mut [T::Sum] = &mut typed_mut(results)[..row];
                     combined.fill(bytemuck::Zeroable::zeroed());
                     let rows = source.combine(gathered, combined, |sum: T::Sum, x: T| sum.add(x.to_sum()));
                     results.fill(bytemuck::Zeroable::zeroed());

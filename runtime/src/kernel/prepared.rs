@@ -5,9 +5,14 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
+use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
+<<<<<<< HEAD
 use crate::kernel::reduce::Reduce;
 use crate::kernel::row::Row;
+=======
+use crate::kernel::matmul::PreparedMatMul;
+>>>>>>> main
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -23,9 +28,11 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
+    Conv(PreparedConv),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
     Map(Map),
+    MatMul(PreparedMatMul),
     Pool(pool::PreparedPool),
     Reduce(Reduce),
     Resize(resize::PreparedResize),
@@ -46,6 +53,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
+<<<<<<< HEAD
         Kernel::Reduce { function, axes, prologue, epilogue } => {
             let programs = (prologue, epilogue);
             let reduce = Reduce::prepare(*function, axes, programs, &read_layouts, written_layouts[0], threads);
@@ -54,6 +62,20 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Row { function, prologue, epilogue } => Form::Row(
             Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
         ),
+=======
+        Kernel::MatMul { dtype, packed, epilogue } => {
+            Form::MatMul(PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads).map_err(named)?)
+        }
+        // What has no fast form, by its dtype or its size, is valid all the same.
+        Kernel::Conv { dtype, window, groups, packed: false, epilogue } => {
+            PreparedConv::prepare(*dtype, window, *groups, epilogue, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+        }
+        Kernel::ConvTranspose { dtype, window, groups, epilogue } => {
+            PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+        }
+>>>>>>> main
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
         }
@@ -79,7 +101,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
+        Form::Conv(conv) => conv.workspace_bytes(),
         Form::Map(map) => map.workspace_bytes(),
+        Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Reduce(reduce) => reduce.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
@@ -121,7 +145,9 @@ impl Prepared {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
+            Form::Conv(conv) => conv.run(isa, call),
             Form::Map(map) => map.run(isa, call),
+            Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Reduce(reduce) => reduce.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),

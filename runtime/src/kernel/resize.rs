@@ -10,7 +10,7 @@
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Target, Threads};
 use crate::kernel::domain::Odometer;
-use crate::kernel::element::{Element, number_bits, with_bits, with_element};
+use crate::kernel::element::{Element, number_bits, typed, typed_mut, with_bits, with_element};
 use crate::kernel::lookup::slice;
 use crate::kernel::share::{Share, aligned, share_units};
 use crate::kernel::{NearestFn, ResizeAxis, ResizeFn};
@@ -192,7 +192,7 @@ impl PreparedResize {
         let threads = Threads { count: call.threads.count.min(self.threads), ..call.threads };
         let (lead, grain) = (self.first, GRAIN.div_ceil(unit));
         with_element!(self.dtype, T => {
-            let x: &[T] = bytemuck::cast_slice(x);
+            let x: &[T] = typed(x);
             share_units(threads, std::array::from_mut(out), lead, grain, call.workspace, self.scratch(), |share| {
                 isa.run(Blend { kernel: self, x, layout, share });
             });
@@ -210,11 +210,11 @@ impl PreparedResize {
         let (from_step, to_step) = if rank == 0 { (0, 0) } else { (self.x.strides[lead], layout.strides[lead]) };
         let moved = self.last == lead || rank == 0;
         with_bits!(self.dtype, T => {
-            let x: &[T] = bytemuck::cast_slice(x);
+            let x: &[T] = typed(x);
             let extrapolation = self.extrapolation.map(|value| number_bits(self.dtype, value) as T);
             share_units(threads, std::array::from_mut(out), lead, GRAIN.div_ceil(width), workspace, 0, |share| {
                 let Share { units, targets: [bytes], starts: [start], .. } = share;
-                let out: &mut [T] = bytemuck::cast_slice_mut(bytes);
+                let out: &mut [T] = typed_mut(bytes);
                 let views = [(layout.offset - start, &layout.strides[..lead])];
                 let mut odometer = Odometer::new(&layout.shape[..lead], views).range(units.start, units.len());
                 while let Some(([to], index)) = odometer.next() {
@@ -318,9 +318,9 @@ impl<T: Element> Blend<'_, T> {
     fn blend<A: Blended>(self, load: impl Fn(T) -> A + Copy, round: impl Fn(A) -> T + Copy) {
         let Blend { kernel, x, layout, share } = self;
         let Share { units, targets: [bytes], starts: [start], workspace } = share;
-        let out: &mut [T] = bytemuck::cast_slice_mut(bytes);
+        let out: &mut [T] = typed_mut(bytes);
         let (first, last, rank) = (kernel.first, kernel.last, layout.rank());
-        let scratch: &mut [A] = &mut bytemuck::cast_slice_mut(workspace)[..kernel.scratch() / size_of::<f64>()];
+        let scratch: &mut [A] = &mut typed_mut(workspace)[..kernel.scratch() / size_of::<f64>()];
         let (gathered, slabs) = scratch.split_at_mut(kernel.gathered());
         let extrapolation = kernel.extrapolation.map(T::from_f64);
         let views = [(kernel.x.offset, &kernel.x.strides[..first]), (layout.offset - start, &layout.strides[..first])];

@@ -5,7 +5,7 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError};
-use crate::kernel::element::{Element, with_bits, with_element};
+use crate::kernel::element::{Element, typed, typed_mut, with_bits, with_element};
 use crate::kernel::lookup::{Indices, Lookup, slice};
 use crate::kernel::{Kernel, ScatterFn};
 use crate::types::DType;
@@ -40,8 +40,8 @@ impl PreparedScatter {
         if self.function == ScatterFn::Assign {
             let block = self.lookup.block;
             with_bits!(self.dtype, T => {
-                let updates: &[T] = bytemuck::cast_slice(updates);
-                let base: &mut [T] = bytemuck::cast_slice_mut(base.bytes);
+                let updates: &[T] = typed(updates);
+                let base: &mut [T] = typed_mut(base.bytes);
                 self.lookup.for_each(&indices, 0, usize::MAX, |moved, store| {
                     let (from, to) = (moved as usize, store as usize);
                     base[to..to + block].copy_from_slice(&updates[from..from + block]);
@@ -50,8 +50,8 @@ impl PreparedScatter {
             return Ok(());
         }
         with_element!(self.dtype, T => {
-            let updates: &[T] = bytemuck::cast_slice(updates);
-            let base: &mut [T] = bytemuck::cast_slice_mut(base.bytes);
+            let updates: &[T] = typed(updates);
+            let base: &mut [T] = typed_mut(base.bytes);
             match self.function {
                 ScatterFn::Mul => self.combine(&indices, updates, base, T::times),
                 ScatterFn::Max => self.combine(&indices, updates, base, T::larger),

@@ -7,7 +7,7 @@
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Threads};
 use crate::kernel::domain::Odometer;
-use crate::kernel::element::{Element, with_element};
+use crate::kernel::element::{Element, typed, typed_mut, with_element};
 use crate::kernel::lookup::slice;
 use crate::kernel::share::{Share, aligned, share_units};
 use crate::types::{DType, Layout};
@@ -75,11 +75,11 @@ impl PreparedTopK {
         let threads = Threads { count: call.threads.count.min(self.threads), ..call.threads };
         let small = self.dtype.size() <= 4 && u32::try_from(self.extent).is_ok();
         with_element!(self.dtype, T => {
-            let x: &[T] = bytemuck::cast_slice(x);
+            let x: &[T] = typed(x);
             share_units(threads, results, lead, grain, call.workspace, self.scratch(), |share| {
                 let Share { units, targets: [values, positions], starts, workspace } = share;
-                let values: &mut [T] = bytemuck::cast_slice_mut(values);
-                let positions: &mut [i64] = bytemuck::cast_slice_mut(positions);
+                let values: &mut [T] = typed_mut(values);
+                let positions: &mut [i64] = typed_mut(positions);
                 let views = [
                     (self.lines.offset, &self.lines.strides[..]),
                     (layouts[0].offset - starts[0], &layouts[0].strides[..]),
@@ -96,9 +96,9 @@ impl PreparedTopK {
                     };
                     let scratch = &mut workspace[..self.scratch()];
                     if small {
-                        self.select::<T, u64>(line, bytemuck::cast_slice_mut(scratch), store);
+                        self.select::<T, u64>(line, typed_mut(scratch), store);
                     } else {
-                        self.select::<T, u128>(line, bytemuck::cast_slice_mut(scratch), store);
+                        self.select::<T, u128>(line, typed_mut(scratch), store);
                     }
                 }
             });

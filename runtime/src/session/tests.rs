@@ -191,7 +191,7 @@ fn accumulate() -> Executable {
         build
     };
     let mut executable = build(false).executable();
-    executable.fallback = Some(Box::new(build(true).plan));
+    executable.fallback = Some(Box::new(build(true).finish()));
     executable
 }
 

@@ -269,8 +269,12 @@ impl Case {
     pub fn check(&self, name: &str, pool: &rayon::ThreadPool) {
         let (reads, writes) = self.accesses();
         let describe = || {
-            let layouts: Vec<String> =
-                self.reads.iter().chain(&self.writes).map(|t| format!("{} {:?}", t.dtype, t.layout)).collect();
+            let layouts: Vec<String> = self
+                .reads
+                .iter()
+                .chain(&self.writes)
+                .map(|t| format!("{} {:?} tied {:?}", t.dtype, t.layout, t.tied))
+                .collect();
             format!("{name}: {:?}\n  {}", self.kernel, layouts.join("\n  "))
         };
         let serial = Threads { pool: None, count: 1 };

@@ -18,7 +18,7 @@ fn neutral(function: ReduceFn, dtype: crate::types::DType) -> Total {
         }
         ReduceFn::Max => Total::Int(least(dtype)),
         ReduceFn::Min => Total::Int(match dtype {
-            crate::types::DType::U8 => 0xff,
+            crate::types::DType::U8 => i64::from(u8::MAX),
             crate::types::DType::Bool => 1,
             _ => !least(dtype),
         }),

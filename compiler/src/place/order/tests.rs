@@ -1,0 +1,1 @@
+//! Orders against brute force.

@@ -1,0 +1,40 @@
+//! Who reads and who writes each buffer of a kernel graph, as it came from lowering.
+
+use crate::lower::KernelGraph;
+
+/// Readers and writers of every buffer, by node, ascending.
+#[derive(Clone, Debug)]
+pub(super) struct Uses {
+    pub readers: Vec<Vec<usize>>,
+    pub writers: Vec<Vec<usize>>,
+}
+
+impl Uses {
+    pub fn of(graph: &KernelGraph) -> Uses {
+        let mut readers = vec![Vec::new(); graph.buffers.len()];
+        let mut writers = vec![Vec::new(); graph.buffers.len()];
+        for (number, node) in graph.nodes.iter().enumerate() {
+            readers_of(&mut readers, number, node.reads.iter().map(|read| read.value));
+            readers_of(&mut writers, number, node.writes.iter().map(|write| write.access.value));
+        }
+        Uses { readers, writers }
+    }
+
+    /// A node by what it writes and what it is: `%12 = relu`.
+    pub fn name(&self, graph: &KernelGraph, node: usize) -> String {
+        let node = &graph.nodes[node];
+        match node.writes.first() {
+            Some(write) => format!("{} = {}", graph.buffer(write.access.value).name, node.label),
+            None => node.label.clone(),
+        }
+    }
+}
+
+fn readers_of(lists: &mut [Vec<usize>], node: usize, buffers: impl Iterator<Item = u32>) {
+    for buffer in buffers {
+        let list = &mut lists[buffer as usize];
+        if list.last() != Some(&node) {
+            list.push(node);
+        }
+    }
+}

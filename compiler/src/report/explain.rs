@@ -1,0 +1,96 @@
+//! One value, in a paragraph: where it lives, who shares its bytes, and why.
+
+use situ_runtime::executable::Space;
+
+use super::words::{grouped, proof, reason, size};
+use super::{Decisions, is_named};
+use crate::plan::Owner;
+
+/// Explains the value called `name` (with or without `%`); `None` when no buffer has that name, which means that the
+/// value was rewritten away or is a view.
+pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
+    let planned = decisions.planned;
+    let placed = &planned.placed;
+    let graph = &placed.graph;
+    let mut text = String::new();
+    let mut said = |sentence: String| {
+        text.push_str(&sentence);
+        text.push('\n');
+    };
+    let buffers: Vec<usize> =
+        (0..graph.buffers.len()).filter(|&buffer| is_named(&graph.buffers[buffer].name, name)).collect();
+    for &buffer in &buffers {
+        let it = &graph.buffers[buffer];
+        let place = planned.places[buffer];
+        let space = match place.space {
+            Space::Arena => "the arena".to_string(),
+            Space::Weights => "the weights".to_string(),
+            Space::Input(input) => format!("the bytes of input {}", graph.inputs[input as usize].name),
+        };
+        said(format!("{} is {}, {} bytes ({}).", it.name, it.ty, grouped(it.bytes()), size(it.bytes())));
+        match placed.elided[buffer] {
+            Some(holder) if graph.buffers[holder.index()].name == it.name => {
+                said("It was copied in the source; the copy is gone.".into());
+            }
+            Some(holder) => said(format!(
+                "It has no bytes of its own: it is {} {}.",
+                if graph.buffers[holder.index()].bytes() == it.bytes() { "the content of" } else { "a part of" },
+                graph.buffers[holder.index()].name
+            )),
+            None => {}
+        }
+        let root = placed.homes[buffer].root;
+        let life = planned.lives.iter().find(|life| life.owner == Owner::Root(root));
+        let when = life.map_or(String::new(), |life| format!(", in use in steps {}..{}", life.lower, life.upper));
+        said(format!("It lies at {} of {space}{when}.", grouped(place.offset)));
+        let shares: Vec<&str> = (0..graph.buffers.len())
+            .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(decisions, other))
+            .map(|other| graph.buffers[other].name.as_str())
+            .collect();
+        if !shares.is_empty() {
+            said(format!("The same bytes hold {} at other times.", shares.join(", ")));
+        }
+    }
+    let inputs: Vec<String> = graph.inputs.iter().map(|input| input.name.clone()).collect();
+    for tie in &placed.ties {
+        if is_named(&tie.value, name) {
+            said(format!("Tied: it has the bytes of {} ({}): {}.", tie.over, tie.kind.name(), proof(tie, &inputs)));
+        } else if is_named(&tie.over, name) {
+            said(format!("Its bytes go to {} at {}.", tie.value, tie.step));
+        }
+    }
+    for refused in &placed.refusals {
+        let subject = if is_named(&refused.value, name) {
+            format!("Not in place: it could have had the bytes of {}, but", refused.over)
+        } else if is_named(&refused.over, name) {
+            format!("{} could have had its bytes, but", refused.value)
+        } else {
+            continue;
+        };
+        said(format!(
+            "{subject} {}; {}, {} bytes.",
+            reason(refused),
+            format_args!("{} ({})", refused.reason.name(), refused.blame),
+            grouped(refused.bytes)
+        ));
+        if let Some(hint) = refused.hint {
+            said(format!("To unblock it: {hint}."));
+        }
+    }
+    let rules: Vec<&str> = placed
+        .order
+        .iter()
+        .map(|&node| &graph.nodes[node])
+        .filter(|node| node.writes.iter().any(|write| buffers.contains(&(write.access.value as usize))))
+        .flat_map(|node| node.rules.iter().copied())
+        .collect();
+    if !rules.is_empty() {
+        said(format!("Rules that led to it: {}.", rules.join(", ")));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether a buffer is a value of its own, and not another name for one.
+fn is_distinct(decisions: &Decisions, buffer: usize) -> bool {
+    decisions.planned.placed.elided[buffer].is_none()
+}

@@ -1,0 +1,210 @@
+//! The report for people and for version control: aligned columns, one fact a line.
+
+use super::words::{count, grouped, proof, reason, size};
+use super::{Decisions, live_at_peak};
+use crate::place::OrderStatus;
+
+/// The widest a column of names grows; longer names push their line, not the table.
+const MAX_COLUMN: usize = 36;
+
+/// Lines under a heading, their columns aligned. `right` says which columns are numbers.
+struct Table {
+    right: &'static [bool],
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(right: &'static [bool]) -> Table {
+        Table { right, rows: Vec::new() }
+    }
+
+    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    fn print(&self, text: &mut String) {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).filter(|&width| width <= MAX_COLUMN).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::from(" ");
+            for (column, cell) in row.iter().enumerate() {
+                let width = widths.get(column).copied().unwrap_or(0);
+                line.push(' ');
+                if self.right.get(column).copied().unwrap_or(false) {
+                    line.push_str(&format!("{cell:>width$}"));
+                } else {
+                    line.push_str(&format!("{cell:<width$}"));
+                }
+                line.push(' ');
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+}
+
+/// The whole report.
+pub fn text(decisions: &Decisions) -> String {
+    let mut text = String::new();
+    header(decisions, &mut text);
+    memory(decisions, &mut text);
+    ties(decisions, &mut text);
+    refusals(decisions, &mut text);
+    rules(decisions, &mut text);
+    peak(decisions, &mut text);
+    notes(decisions, &mut text);
+    text
+}
+
+fn header(decisions: &Decisions, text: &mut String) {
+    let planned = decisions.planned;
+    let graph = &planned.placed.graph;
+    text.push_str(&format!(
+        "{}: {} in {}, weights {}\n",
+        if graph.name.is_empty() { "program" } else { &graph.name },
+        count(graph.source_ops, "op"),
+        count(planned.placed.order.len(), "step"),
+        size(planned.weights_bytes),
+    ));
+}
+
+fn memory(decisions: &Decisions, text: &mut String) {
+    let planned = decisions.planned;
+    let peak = decisions.peak();
+    text.push_str("\nmemory\n");
+    let mut table = Table::new(&[false, true, true, false]);
+    let mut line = |name: &str, bytes: u64, said: String| {
+        table.row([name.to_string(), grouped(bytes), size(bytes), said]);
+    };
+    let state = peak.state - planned.weights_bytes;
+    line(
+        "state",
+        peak.state,
+        format!("weights {}, updated in place {}", grouped(planned.weights_bytes), grouped(state)),
+    );
+    line("saved", peak.saved, "kept for the backward pass".into());
+    line("temporary", peak.temporary, "the arena".into());
+    line("peak", peak.state + peak.saved + peak.temporary, "all of it".into());
+    table.print(text);
+
+    text.push_str("\narena\n");
+    let mut table = Table::new(&[false, true, true, false]);
+    let mut line = |name: &str, bytes: u64, said: String| {
+        table.row([name.to_string(), grouped(bytes), size(bytes), said]);
+    };
+    let (arena, bound) = (planned.arena_bytes, planned.lower_bound_bytes);
+    line("planned", arena, format!("{}; {}", order(decisions), count(planned.lives.len(), "buffer")));
+    let ratio = if bound == 0 { 1.0 } else { arena as f64 / bound as f64 };
+    let verdict = if arena == bound { "reached" } else { "largest sum of live bytes" };
+    line("lower bound", bound, format!("ratio {ratio:.3}, {verdict}"));
+    let without = decisions.arena_bytes_without_inplace;
+    let said = match without.checked_sub(arena) {
+        Some(0) => "in place saves nothing".into(),
+        Some(saved) => format!("in place saves {} ({:.1} %)", grouped(saved), 100.0 * saved as f64 / without as f64),
+        None => format!("in place costs {}", grouped(arena - without)),
+    };
+    line("not in place", without, said);
+    line("not shared", planned.unshared_bytes, "every buffer its own bytes".into());
+    table.print(text);
+}
+
+fn order(decisions: &Decisions) -> String {
+    let placed = &decisions.planned.placed;
+    let status = match placed.order_status {
+        OrderStatus::Optimal => "order optimal".to_string(),
+        OrderStatus::Bounded { lower_bound } => format!("order bounded, none below {}", grouped(lower_bound)),
+        OrderStatus::Heuristic { lower_bound } => format!("order by heuristics, none below {}", grouped(lower_bound)),
+    };
+    match placed.source_peak_bytes {
+        Some(source) if source > placed.peak_bytes => format!("{status} (as written {})", grouped(source)),
+        _ => status,
+    }
+}
+
+fn ties(decisions: &Decisions, text: &mut String) {
+    let placed = &decisions.planned.placed;
+    let inputs: Vec<String> = placed.graph.inputs.iter().map(|input| input.name.clone()).collect();
+    let total: u64 = placed.ties.iter().map(|tie| tie.bytes).sum();
+    text.push_str(&format!("\n{}, {} bytes\n", count(placed.ties.len(), "tie"), grouped(total)));
+    let mut table = Table::new(&[false, false, true, false, false, false]);
+    for tie in &placed.ties {
+        let kind = if tie.requested { format!("{}*", tie.kind.name()) } else { tie.kind.name().to_string() };
+        table.row([
+            tie.value.clone(),
+            format!("in {}", tie.over),
+            grouped(tie.bytes),
+            kind,
+            label(&tie.step),
+            proof(tie, &inputs),
+        ]);
+    }
+    table.print(text);
+}
+
+fn refusals(decisions: &Decisions, text: &mut String) {
+    let placed = &decisions.planned.placed;
+    let total: u64 = placed.refusals.iter().map(|refused| refused.bytes).sum();
+    text.push_str(&format!("\n{}, {} bytes\n", count(placed.refusals.len(), "refusal"), grouped(total)));
+    let mut table = Table::new(&[false, false, true, false, false, false]);
+    for refused in &placed.refusals {
+        let mut said = reason(refused);
+        if let Some(hint) = refused.hint {
+            said.push_str(&format!("; {hint}"));
+        }
+        table.row([
+            refused.value.clone(),
+            format!("in {}", refused.over),
+            grouped(refused.bytes),
+            refused.reason.name().to_string(),
+            label(&refused.step),
+            said,
+        ]);
+    }
+    table.print(text);
+}
+
+/// The op of a step's name, which begins with the value it writes.
+fn label(step: &str) -> String {
+    step.split_once(" = ").map_or(step, |(_, label)| label).to_string()
+}
+
+fn rules(decisions: &Decisions, text: &mut String) {
+    let total: usize = decisions.rules.values().sum();
+    text.push_str(&format!("\n{}\n", count(total, "rewrite")));
+    let mut table = Table::new(&[false, true]);
+    for (rule, uses) in decisions.rules {
+        table.row([(*rule).to_string(), grouped(*uses as u64)]);
+    }
+    table.print(text);
+}
+
+fn peak(decisions: &Decisions, text: &mut String) {
+    let planned = decisions.planned;
+    let live = live_at_peak(decisions);
+    let Some(&node) = planned.placed.order.get(planned.peak_step) else { return };
+    text.push_str(&format!(
+        "\nlive at the peak, step {} of {}: {}\n",
+        planned.peak_step,
+        planned.placed.order.len(),
+        planned.placed.graph.nodes[node].label
+    ));
+    let mut table = Table::new(&[false, true, true, false]);
+    for life in live {
+        let steps = format!("steps {}..{}", life.lower, life.upper);
+        table.row([life.names.join(" = "), grouped(life.bytes), format!("at {}", grouped(life.offset)), steps]);
+    }
+    table.print(text);
+}
+
+fn notes(decisions: &Decisions, text: &mut String) {
+    if decisions.notes.is_empty() {
+        return;
+    }
+    text.push_str("\nnotes\n");
+    for note in decisions.notes {
+        text.push_str(&format!("  {note}\n"));
+    }
+}

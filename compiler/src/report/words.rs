@@ -1,0 +1,128 @@
+//! Numbers and sentences that several reports share.
+
+use crate::place::{Before, Proof, Reason, Refused, Root, TieKind, Tied};
+
+/// `6,422,528`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `6.1 MiB`: three significant digits or so, for people.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let places = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.places$} {}", UNITS[unit])
+}
+
+/// `1 tie`, `2 ties`.
+pub(super) fn count(number: usize, one: &str) -> String {
+    match (number, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {one}s"),
+    }
+}
+
+/// Why a tie was refused, in a sentence without a full stop.
+pub(super) fn reason(refused: &Refused) -> String {
+    let Refused { value, over, step, .. } = refused;
+    match &refused.reason {
+        Reason::ReadLater { by } => format!("{by} needs {value} and reads {over}"),
+        Reason::AntiDependenceCycle { by, through } if by == through => {
+            format!("{by} reads {over}, and an order with {by} first would cost more than the tie saves")
+        }
+        Reason::AntiDependenceCycle { by, through } => {
+            format!("{by} reads {over} and, because of other ties, runs after {through}, which follows {step}")
+        }
+        Reason::IsOutput => format!("{over} is returned to the caller"),
+        Reason::NotDonated { input } => format!("the caller keeps input {input}"),
+        Reason::IsConstant => format!("{over} is a weight"),
+        Reason::IsState { input } => format!("the bytes of {input} wait for its final value"),
+        Reason::LayoutDiffers => format!("{over} is read in another order than {value} is written"),
+        Reason::SizeDiffers { found, expected } => {
+            format!("{over} has {} bytes, {value} {}", grouped(*found), grouped(*expected))
+        }
+        Reason::KernelForbids { kernel } => format!("{kernel} reads its operand after it has begun to write"),
+        Reason::CannotWriteRegion { kernel } => format!("{kernel} cannot write a region with gaps"),
+        Reason::AlreadyTaken { by } => format!("{by} has the bytes of {over} already"),
+        Reason::PartialOverlap { whole } => format!("its bytes are a part of {whole}"),
+        Reason::OtherOperandOverlaps { operand } => format!("operand {operand} reads {over} too, in another order"),
+        Reason::OutputsCollide { with } => format!("{value} and {with} both belong to the caller"),
+        Reason::PlaceFixed { at } => format!("{over} already has its bytes in {at}"),
+        Reason::RaisesPeak { from, to } => {
+            format!("safe, but the peak would rise from {} to {}", grouped(*from), grouped(*to))
+        }
+        Reason::Withheld => "switched off by the options".to_string(),
+    }
+}
+
+/// Why a tie is safe, in short phrases.
+pub(super) fn proof(tied: &Tied, inputs: &[String]) -> String {
+    let Proof { contract, root, observers, output, .. } = &tied.proof;
+    let mut phrases = Vec::new();
+    phrases.push(match tied.kind {
+        TieKind::Overwrite => contract.unwrap_or("same index").to_string(),
+        TieKind::Forward => "the copy moved nothing but a name".to_string(),
+        TieKind::Update => "written in the bytes of its base".to_string(),
+        TieKind::Emplace => "written where it is needed".to_string(),
+        TieKind::Final => "computed in the bytes of the state".to_string(),
+        TieKind::Succeed => "the input is dead by then".to_string(),
+    });
+    let others: Vec<_> = observers.iter().filter(|observer| observer.before != Before::Itself).collect();
+    let added: Vec<&str> =
+        others.iter().filter(|o| o.before == Before::Added).map(|observer| observer.step.as_str()).collect();
+    match (others.len() - added.len(), added.len()) {
+        (0, 0) if tied.kind == TieKind::Forward => {}
+        (0, 0) => phrases.push("no other reader".into()),
+        (data, 0) => phrases.push(format!("{} before it by data", count(data, "reader"))),
+        (0, _) => phrases.push(format!("ordered first: {}", added.join(", "))),
+        (data, _) => {
+            phrases.push(format!("{} before it by data, ordered first: {}", count(data, "reader"), added.join(", ")));
+        }
+    }
+    match root {
+        Root::Fresh => {}
+        Root::Donated(input) => phrases.push(format!("{} was given up", name(inputs, *input))),
+        Root::State(input) => phrases.push(format!("state {}", name(inputs, *input))),
+    }
+    if *output {
+        phrases.push("an output".into());
+    }
+    phrases.join("; ")
+}
+
+fn name(inputs: &[String], input: u32) -> &str {
+    inputs.get(input as usize).map_or("?", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        assert_eq!([0, 7, 1000, 6_422_528].map(grouped), ["0", "7", "1,000", "6,422,528"]);
+        assert_eq!([0, 1023, 1024, 15_000, 6_422_528].map(size), ["0 B", "1023 B", "1.00 KiB", "14.6 KiB", "6.12 MiB"]);
+        assert_eq!(
+            (count(1, "copy"), count(2, "copy"), count(0, "tie")),
+            ("1 copy".into(), "2 copies".into(), "0 ties".into())
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Rewriting: what is computed, and by which kernels.
+//!
+//! `optimize` takes the functional graph apart (`decompose`), evaluates what depends on constants only (`fold`), cuts it
+//! into regions and optimises each distinct one in an e-graph of its own (`regions`, `recipe`): algebra and recovery until
+//! nothing changes, then kernels, then the cheapest program that was found. `assemble` makes a graph of the results.
+//!
+//! The result holds views, movement, ops of their own, and `kernel` instructions. A kernel's parameters are its operands;
+//! its body uses the ops of the graph: point ops, and at most one *core* (row function or contraction). Values that the
+//! core's operand needs are computed over its input domain, everything else over the written shape. The last
+//! instruction's result is what the kernel gives.
+//!
+//! Nothing here decides about memory. A tie on a kernel is a request that `place` grants or refuses.
+
+mod analysis;
+mod assemble;
+mod cost;
+mod decompose;
+mod extract;
+mod fold;
+mod fuse;
+mod language;
+mod plan;
+mod rebuild;
+mod recipe;
+mod regions;
+pub mod rules;
+mod saturate;
+mod table;
+#[cfg(test)]
+mod tests;
+mod ties;
+
+use indexmap::IndexMap;
+use rayon::prelude::*;
+
+pub use rules::{Freedom, Phase, Rule};
+
+use crate::diagnostic::Fault;
+use crate::functional::PureGraph;
+use crate::ops::Class;
+
+/// How much rounding may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Math {
+    /// Exact rules only.
+    Strict,
+    /// Also the sign of zero, a few units in the last place, and constants folded into weights.
+    #[default]
+    Default,
+    /// Everything but what drops NaN and infinity.
+    Fast,
+}
+
+/// What the rewriter may do.
+#[derive(Clone, Debug)]
+pub struct RewriteOptions {
+    pub math: Math,
+    /// `false`: composites are taken apart, and every op is a kernel of its own.
+    pub rewrite: bool,
+    /// Whether kernels ask to overwrite an operand.
+    pub inplace: bool,
+    /// The only algebraic rule to use, for finding out which one does what.
+    pub only_rule: Option<String>,
+    /// Use only the first so many rules of the table.
+    pub rule_limit: Option<usize>,
+    /// Most e-nodes a region may grow to, for each of its instructions.
+    pub node_cap: usize,
+}
+
+impl Default for RewriteOptions {
+    fn default() -> RewriteOptions {
+        RewriteOptions {
+            math: Math::Default,
+            rewrite: true,
+            inplace: true,
+            only_rule: None,
+            rule_limit: None,
+            node_cap: 50,
+        }
+    }
+}
+
+impl RewriteOptions {
+    /// Whether a rule may be used.
+    pub(crate) fn admits(&self, rule: &Rule) -> bool {
+        let position = || rules::all().iter().position(|other| other.name == rule.name).unwrap_or(0);
+        rule.freedom.granted(self.math)
+            && (rule.phase != Phase::Algebra || self.only_rule.as_ref().is_none_or(|only| only == rule.name))
+            && self.rule_limit.is_none_or(|limit| position() < limit)
+    }
+}
+
+/// What rewriting did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RewriteReport {
+    /// Rules that contributed to the result, with how often, most first.
+    pub rules: IndexMap<&'static str, usize>,
+    /// Instructions of the graph as it came.
+    pub source_ops: usize,
+    /// Kernels if every op had one of its own.
+    pub kernels_before: usize,
+    pub kernels_after: usize,
+    pub regions: usize,
+    pub unique_regions: usize,
+    /// Kernels that ask to overwrite an operand.
+    pub requests: usize,
+    /// Distinct regions that outgrew the cap and stayed as they were.
+    pub overflows: usize,
+    /// E-nodes of all distinct regions.
+    pub nodes: usize,
+}
+
+/// Decides what is computed. Fails only by a mistake of ours.
+pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph, RewriteReport), Fault> {
+    let source_ops = graph.body().insts.len();
+    let plain = decompose::decompose(&graph, options)?;
+    let mut report = RewriteReport { source_ops, kernels_before: kernels(&plain), ..RewriteReport::default() };
+    if !options.rewrite {
+        let result = rebuild::wrap(plain)?;
+        report.kernels_after = kernels(&result);
+        return Ok((result, report));
+    }
+    let plain = fold::fold(&plain)?;
+    let (regions, instances) = regions::partition(&plain);
+    let recipes: Vec<recipe::Recipe> =
+        regions.par_iter().map(|region| recipe::optimise(region, options)).collect::<Result<_, _>>()?;
+    let joined = fold::fold(&assemble::assemble(&plain, &instances, &recipes)?)?;
+    let mut result = rebuild::wrap(joined)?.into_graph();
+    report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
+    let result = PureGraph::new(result)?;
+    report.regions = instances.len();
+    report.unique_regions = regions.len();
+    report.overflows = recipes.iter().filter(|recipe| recipe.overflow).count();
+    report.nodes = recipes.iter().map(|recipe| recipe.nodes).sum();
+    for instance in &instances {
+        for &(rule, times) in &recipes[instance.region].fired {
+            *report.rules.entry(rule).or_default() += times;
+        }
+    }
+    report.rules.sort_by(|a, m, b, n| n.cmp(m).then(a.cmp(b)));
+    report.kernels_after = kernels(&result);
+    Ok((result, report))
+}
+
+/// Instructions that become a kernel.
+fn kernels(graph: &crate::ir::Graph) -> usize {
+    graph.body_insts().filter(|(_, inst)| !matches!(inst.op.row().class, Class::View)).count()
+}

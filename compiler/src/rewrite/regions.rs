@@ -1,0 +1,224 @@
+//! Regions: stretches of the graph that are optimised on their own, equal ones once.
+//!
+//! A graph is cut where few computed values are live, at a value that is stored in memory in any case: one that feeds a
+//! contraction or an op without fusion. Two regions are equal when their ops, wiring, types and literals are;
+//! weights and activations differ only by where they come from, so the layers of a network share one region.
+
+use indexmap::IndexMap;
+
+use crate::ir::{Constant, Def, Graph, InstId, ValueId};
+use crate::ops::{Class, Op};
+use crate::types::{InputMode, TensorType};
+
+/// Most instructions of a region; longer stretches are cut at their narrowest place.
+const LONGEST: usize = 96;
+/// Fewest instructions worth a region of their own.
+const SHORTEST: usize = 4;
+/// A cut has no narrower place this many instructions before or after it.
+const WINDOW: usize = 24;
+
+/// A value a region reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Leaf {
+    pub ty: TensorType,
+    pub weight: bool,
+    /// The bits of every element, if they are known to be the same.
+    pub literal: Option<u64>,
+    /// Whether its bytes may be overwritten once nobody reads them.
+    pub writable: bool,
+}
+
+/// Where an operand of a region's instruction comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Operand {
+    Leaf(u32),
+    /// Instruction of the region and result.
+    Result(u32, u32),
+}
+
+/// What a region computes, apart from where its values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Region {
+    pub leaves: Vec<Leaf>,
+    pub insts: Vec<(Op, Vec<Operand>)>,
+    /// Values needed outside: instruction and result.
+    pub outputs: Vec<(u32, u32)>,
+}
+
+/// One place of the graph where a region stands.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    /// Position in the list of distinct regions.
+    pub region: usize,
+    pub insts: Vec<InstId>,
+    pub leaves: Vec<ValueId>,
+    pub outputs: Vec<ValueId>,
+}
+
+/// The distinct regions of a graph, in order of first appearance, and where they stand.
+pub(super) fn partition(graph: &Graph) -> (Vec<Region>, Vec<Instance>) {
+    let order = &graph.body().insts;
+    let uses = Uses::of(graph);
+    let mut regions: IndexMap<Region, ()> = IndexMap::new();
+    let mut instances = Vec::new();
+    let mut start = 0;
+    for end in cuts(graph, &uses) {
+        let (region, mut instance) = outline(graph, &order[start..end], &uses, end);
+        instance.region = regions.insert_full(region, ()).0;
+        instances.push(instance);
+        start = end;
+    }
+    (regions.into_keys().collect(), instances)
+}
+
+/// For each value, where it is used.
+struct Uses {
+    /// One past the last position of a user; the number of instructions plus one for outputs of the graph.
+    last: Vec<usize>,
+    /// Instructions that use the value.
+    users: Vec<Vec<InstId>>,
+    /// Whether the graph gives it out.
+    output: Vec<bool>,
+}
+
+impl Uses {
+    fn of(graph: &Graph) -> Uses {
+        let count = graph.values.len();
+        let mut uses = Uses { last: vec![0; count], users: vec![Vec::new(); count], output: vec![false; count] };
+        for (position, (id, inst)) in graph.body_insts().enumerate() {
+            for operand in &inst.operands {
+                uses.last[operand.index()] = position + 1;
+                uses.users[operand.index()].push(id);
+            }
+        }
+        let end = graph.body().insts.len() + 1;
+        let given = graph.outputs.iter().map(|output| output.value);
+        for value in given.chain(graph.finals.iter().map(|&(_, value)| value)) {
+            uses.last[value.index()] = end;
+            uses.output[value.index()] = true;
+        }
+        uses
+    }
+
+    /// Whether the value is in memory whatever the rewriter does, so that nothing could be fused across it.
+    fn is_stored(&self, graph: &Graph, value: ValueId) -> bool {
+        let rows = |id: &InstId| graph.inst(*id).op.row().class == Class::Row;
+        let users = &self.users[value.index()];
+        self.output[value.index()]
+            || users.len() > 1 && users.iter().any(rows)
+            || users.iter().any(|&id| {
+                let inst = graph.inst(id);
+                match inst.op.row().class {
+                    Class::Contraction | Class::Opaque => true,
+                    Class::View => inst.results.iter().any(|&result| self.is_stored(graph, result)),
+                    _ => false,
+                }
+            })
+    }
+}
+
+/// Ends of the regions: positions in the body, ascending, the last one the length of the body.
+fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
+    let order = &graph.body().insts;
+    let n = order.len();
+    // live[p]: computed values alive after instruction p.
+    let mut change = vec![0i64; n + 2];
+    for (position, &id) in order.iter().enumerate() {
+        for result in &graph.inst(id).results {
+            let last = uses.last[result.index()];
+            if last > position {
+                change[position] += 1;
+                change[(last - 1).min(n)] -= 1;
+            }
+        }
+    }
+    let live: Vec<i64> = change
+        .iter()
+        .scan(0, |sum, change| {
+            *sum += change;
+            Some(*sum)
+        })
+        .collect();
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    for p in 0..n {
+        let length = p + 1 - start;
+        let around = &live[p.saturating_sub(WINDOW)..(p + WINDOW + 1).min(n)];
+        let narrow = around.iter().all(|&other| live[p] <= other);
+        let crossing = || {
+            order[start..=p]
+                .iter()
+                .flat_map(|&id| &graph.inst(id).results)
+                .filter(|result| uses.last[result.index()] > p + 1)
+        };
+        let made_by_view =
+            |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
+        if length >= SHORTEST && narrow && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value))
+        {
+            cuts.push(p + 1);
+            start = p + 1;
+        } else if length >= LONGEST {
+            let best = (start + LONGEST / 2..=p).rev().min_by_key(|&p| live[p]).unwrap_or(p);
+            cuts.push(best + 1);
+            start = best + 1;
+        }
+    }
+    if cuts.last() != Some(&n) && n > 0 {
+        cuts.push(n);
+    }
+    cuts
+}
+
+fn leaf_of(graph: &Graph, value: ValueId) -> Leaf {
+    let constant = graph.constant_of(value);
+    let writable = match graph.value(value).def {
+        Def::Input(position) => graph.inputs[position as usize].mode != InputMode::Read,
+        Def::Constant(_) => false,
+        _ => true,
+    };
+    Leaf {
+        ty: graph.ty(value).clone(),
+        weight: constant.is_some(),
+        literal: constant.and_then(Constant::splat),
+        writable,
+    }
+}
+
+/// The region of consecutive instructions, and which values its leaves and outputs are.
+fn outline(graph: &Graph, insts: &[InstId], uses: &Uses, end: usize) -> (Region, Instance) {
+    let mut region = Region { leaves: Vec::new(), insts: Vec::new(), outputs: Vec::new() };
+    let mut instance = Instance { region: 0, insts: insts.to_vec(), leaves: Vec::new(), outputs: Vec::new() };
+    let mut places: IndexMap<ValueId, Operand> = IndexMap::new();
+    for (position, &id) in insts.iter().enumerate() {
+        let inst = graph.inst(id);
+        let mut operands = Vec::with_capacity(inst.operands.len());
+        for &operand in &inst.operands {
+            let place = match places.get(&operand) {
+                Some(&place) => place,
+                None => {
+                    let leaf = leaf_of(graph, operand);
+                    // Equal literals are one leaf, so that regions do not differ by how a literal was shared.
+                    let known = leaf.literal.and_then(|_| region.leaves.iter().position(|other| *other == leaf));
+                    let at = known.unwrap_or_else(|| {
+                        region.leaves.push(leaf);
+                        instance.leaves.push(operand);
+                        region.leaves.len() - 1
+                    });
+                    let place = Operand::Leaf(at as u32);
+                    places.insert(operand, place);
+                    place
+                }
+            };
+            operands.push(place);
+        }
+        for (at, &result) in inst.results.iter().enumerate() {
+            places.insert(result, Operand::Result(position as u32, at as u32));
+            if uses.last[result.index()] > end {
+                region.outputs.push((position as u32, at as u32));
+                instance.outputs.push(result);
+            }
+        }
+        region.insts.push((inst.op.clone(), operands));
+    }
+    (region, instance)
+}
