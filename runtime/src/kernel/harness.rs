@@ -123,6 +123,11 @@ impl Case {
         self.execute(&How::plain(), &|_, call| reference::run(&self.kernel, call), 256, None)
     }
 
+    /// As [`expected`](Self::expected), with operands tied as `how` says, whatever the contract.
+    pub(crate) fn expected_tied(&self, how: &How) -> Vec<Vec<u64>> {
+        self.execute(how, &|_, call| reference::run(&self.kernel, call), 256, None)
+    }
+
     /// The elements of every result, in row-major order of its layout. Panics when the kernel writes anything else.
     pub(crate) fn run(&self, how: &How) -> Vec<Vec<u64>> {
         let prepared = prepare(&self.kernel, &self.reads, &self.writes, how.threads).expect("the case is valid");

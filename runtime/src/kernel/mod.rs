@@ -52,6 +52,8 @@ pub mod conv;
 mod testing;
 
 #[cfg(test)]
+mod contract_tests;
+#[cfg(test)]
 pub(crate) mod harness;
 #[cfg(test)]
 mod map_tests;

@@ -7,12 +7,9 @@ use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
-<<<<<<< HEAD
+use crate::kernel::matmul::PreparedMatMul;
 use crate::kernel::reduce::Reduce;
 use crate::kernel::row::Row;
-=======
-use crate::kernel::matmul::PreparedMatMul;
->>>>>>> main
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -53,7 +50,6 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
-<<<<<<< HEAD
         Kernel::Reduce { function, axes, prologue, epilogue } => {
             let programs = (prologue, epilogue);
             let reduce = Reduce::prepare(*function, axes, programs, &read_layouts, written_layouts[0], threads);
@@ -62,7 +58,6 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Row { function, prologue, epilogue } => Form::Row(
             Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
         ),
-=======
         Kernel::MatMul { dtype, packed, epilogue } => {
             Form::MatMul(PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads).map_err(named)?)
         }
@@ -75,7 +70,6 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
                 .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
         }
->>>>>>> main
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
         }
