@@ -9,6 +9,8 @@ use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
 use crate::kernel::matmul::PreparedMatMul;
 use crate::kernel::recurrent::{Attributes, PreparedRecurrent};
+use crate::kernel::reduce::Reduce;
+use crate::kernel::row::Row;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -31,7 +33,9 @@ enum Form {
     MatMul(Box<PreparedMatMul>),
     Pool(pool::PreparedPool),
     Recurrent(Box<PreparedRecurrent>),
+    Reduce(Reduce),
     Resize(resize::PreparedResize),
+    Row(Row),
     Scatter(scatter::PreparedScatter),
     TopK(top_k::PreparedTopK),
     Reference(Kernel),
@@ -48,6 +52,14 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
+        Kernel::Reduce { function, axes, prologue, epilogue } => {
+            let programs = (prologue, epilogue);
+            let reduce = Reduce::prepare(*function, axes, programs, &read_layouts, written_layouts[0], threads);
+            Form::Reduce(reduce.map_err(named)?)
+        }
+        Kernel::Row { function, prologue, epilogue } => Form::Row(
+            Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
+        ),
         Kernel::MatMul { dtype, packed, epilogue } => {
             let form = PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
             Form::MatMul(Box::new(form.map_err(named)?))
@@ -97,7 +109,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Recurrent(recurrent) => recurrent.workspace_bytes(),
+        Form::Reduce(reduce) => reduce.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
+        Form::Row(row) => row.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
         Form::Reference(kernel) => reference::workspace_bytes(kernel),
         Form::ArgReduce(_) | Form::Cumulative(_) | Form::Gather(_) | Form::Scatter(_) => 0,
@@ -140,7 +154,9 @@ impl Prepared {
             Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Recurrent(recurrent) => recurrent.run(isa, call),
+            Form::Reduce(reduce) => reduce.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
+            Form::Row(row) => row.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
             Form::TopK(top_k) => top_k.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),
