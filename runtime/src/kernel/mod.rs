@@ -48,6 +48,7 @@ pub mod gemm;
 pub mod epilogue;
 pub mod matmul;
 pub mod conv;
+pub mod recurrent;
 #[cfg(test)]
 mod testing;
 

@@ -8,6 +8,7 @@ use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
 use crate::kernel::matmul::PreparedMatMul;
+use crate::kernel::recurrent::{Attributes, PreparedRecurrent};
 use crate::kernel::reduce::Reduce;
 use crate::kernel::row::Row;
 use crate::kernel::validate::validate;
@@ -25,13 +26,14 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
-    Conv(PreparedConv),
+    Conv(Box<PreparedConv>),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
     Map(Map),
-    MatMul(PreparedMatMul),
+    MatMul(Box<PreparedMatMul>),
     Pool(pool::PreparedPool),
     Reduce(Reduce),
+    Recurrent(Box<PreparedRecurrent>),
     Resize(resize::PreparedResize),
     Row(Row),
     Scatter(scatter::PreparedScatter),
@@ -59,19 +61,26 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
         ),
         Kernel::MatMul { dtype, packed, epilogue } => {
-            Form::MatMul(PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads).map_err(named)?)
+            let form = PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
+            Form::MatMul(Box::new(form.map_err(named)?))
         }
         // What has no fast form, by its dtype or its size, is valid all the same.
         Kernel::Conv { dtype, window, groups, packed: false, epilogue } => {
             PreparedConv::prepare(*dtype, window, *groups, epilogue, reads, writes, threads)
-                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
         }
         Kernel::ConvTranspose { dtype, window, groups, epilogue } => {
             PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
-                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
+        }
+        Kernel::Recurrent { function, hidden, reverse, clip, input_forget, packed: false } => {
+            let (function, hidden, clip, input_forget) = (*function, *hidden, *clip, *input_forget);
+            let attributes = Attributes { function, hidden, reverse, clip, input_forget };
+            PreparedRecurrent::prepare(attributes, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |recurrent| Form::Recurrent(Box::new(recurrent)))
         }
         Kernel::Pool { function, window, column_major } => {
-            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
+            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads).map_err(named)?)
         }
         Kernel::Gather { .. } | Kernel::GatherElements { .. } | Kernel::GatherNd { .. } => {
             Form::Gather(gather::prepare(kernel, reads, writes))
@@ -80,7 +89,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             Form::Scatter(scatter::prepare(kernel, reads, writes))
         }
         Kernel::ArgReduce { largest, axis, last } => {
-            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads))
+            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads).map_err(named)?)
         }
         Kernel::TopK { axis, largest, .. } => Form::TopK(top_k::prepare(*axis, *largest, reads, writes, threads)),
         Kernel::Cumulative { function, axis, exclusive, reverse } => {
@@ -100,6 +109,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Reduce(reduce) => reduce.workspace_bytes(),
+        Form::Recurrent(recurrent) => recurrent.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::Row(row) => row.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
@@ -144,10 +154,11 @@ impl Prepared {
             Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Reduce(reduce) => reduce.run(isa, call),
+            Form::Recurrent(recurrent) => recurrent.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Row(row) => row.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
-            Form::TopK(top_k) => top_k.run(call),
+            Form::TopK(top_k) => top_k.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),
         }
     }
