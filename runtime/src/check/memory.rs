@@ -18,7 +18,7 @@ use crate::executable::Space;
 
 /// Runs of regions and pairs of facts that one check may look at one by one: far more than a real plan needs, few
 /// enough that a hostile one is refused soon.
-const BUDGET: u64 = 1 << 24;
+const BUDGET: u64 = 1 << 22;
 
 #[derive(Clone, Debug)]
 struct Fact {
@@ -119,9 +119,10 @@ impl Memory {
     /// Whether some byte of `region` may hold `value` already.
     pub fn may_hold(&mut self, space: Space, region: &Region, frame: u64, value: u32) -> bool {
         let mut budget = self.budget;
-        let meets = self
-            .near(space, region)
-            .any(|fact| fact.value == value && !fact.region.is_disjoint(region, frame, &mut budget));
+        let meets = self.near(space, region).any(|fact| {
+            budget = budget.saturating_sub(1);
+            fact.value == value && !fact.region.is_disjoint(region, frame, &mut budget)
+        });
         self.budget = budget;
         meets
     }
