@@ -1,6 +1,5 @@
 //! The one test binary: every module is a family of tests over the whole house.
 
-mod allocation;
-mod checker;
+mod functional;
 mod text;
 mod kernels;
