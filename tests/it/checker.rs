@@ -6,7 +6,7 @@
 //! what the oracle accepts the checker should accept, and mostly does (it compares the hulls of the operands of one
 //! step, the oracle their bytes).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use situ_runtime::check::{Finding, check_plan};
 use situ_runtime::contract::contract;
@@ -77,19 +77,21 @@ fn touched(plan: &Plan, access: &Access) -> Vec<(Space, u64, u64)> {
 }
 
 /// The definition of a right plan.
+#[derive(Clone)]
 struct Oracle {
     memory: BTreeMap<(Space, u64), (u32, u64)>,
-    written: Vec<bool>,
+    /// For each value that exists, which of its bytes were ever written; an input or update is written whole.
+    written: Vec<Option<BTreeSet<u64>>>,
     replaced: Vec<bool>,
 }
 
 impl Oracle {
     fn begin(plan: &Plan) -> Oracle {
         let count = plan.values.len();
-        let mut oracle = Oracle { memory: BTreeMap::new(), written: vec![false; count], replaced: vec![false; count] };
+        let mut oracle = Oracle { memory: BTreeMap::new(), written: vec![None; count], replaced: vec![false; count] };
         for &value in &plan.input_values {
             let place = plan.values[value as usize].place;
-            oracle.written[value as usize] = true;
+            oracle.written[value as usize] = Some((0..place.bytes).collect());
             for byte in 0..place.bytes {
                 oracle.memory.insert((place.space, place.offset + byte), (value, byte));
             }
@@ -135,26 +137,20 @@ impl Oracle {
             }
         }
         for write in &step.writes {
-            let value = write.access.value;
-            match write.base {
-                Some(base) => {
-                    let places = [base, value].map(|value| plan.values[value as usize].place);
-                    fine &=
-                        self.written[base as usize] && !self.replaced[base as usize] && !self.written[value as usize];
-                    fine &= places[0] == places[1];
-                    self.replaced[base as usize] = true;
-                    self.memory.values_mut().filter(|tag| tag.0 == base).for_each(|tag| tag.0 = value);
-                }
-                None => {
-                    let twice = touched(plan, &write.access)
-                        .iter()
-                        .any(|&(space, start, byte)| self.memory.get(&(space, start + byte)) == Some(&(value, byte)));
-                    fine &= !twice && !self.replaced[value as usize];
-                }
+            let value = write.access.value as usize;
+            let bytes = touched(plan, &write.access);
+            if let Some(base) = write.base {
+                fine &= self.written[base as usize].is_some() && !self.replaced[base as usize];
+                fine &= self.written[value].is_none() && plan.values[base as usize].place == plan.values[value].place;
+                self.replaced[base as usize] = true;
+                self.memory.values_mut().filter(|tag| tag.0 == base).for_each(|tag| tag.0 = value as u32);
+                self.written[value] = Some((0..plan.values[value].place.bytes).collect());
+            } else {
+                let written = self.written[value].get_or_insert_default();
+                fine &= !self.replaced[value] && bytes.iter().all(|&(_, _, byte)| written.insert(byte));
             }
-            self.written[value as usize] = true;
-            for (space, start, byte) in touched(plan, &write.access) {
-                self.memory.insert((space, start + byte), (value, byte));
+            for (space, start, byte) in bytes {
+                self.memory.insert((space, start + byte), (value as u32, byte));
             }
         }
         fine
@@ -202,7 +198,7 @@ fn sound_plan(random: &mut Random, steps: usize) -> Plan {
     while plan.steps.len() < steps && attempts < 40 * steps {
         attempts += 1;
         let number = plan.values.len();
-        let before = (plan.values.len(), oracle.memory.clone(), oracle.written.clone(), oracle.replaced.clone());
+        let before = oracle.clone();
         let (target, base) = match random.below(8) {
             // A new value, anywhere; an update of an old one; another part of an old one; state.
             0..=3 => {
@@ -224,7 +220,7 @@ fn sound_plan(random: &mut Random, steps: usize) -> Plan {
             }
             _ => (random.below(number) as u32, None),
         };
-        oracle.written.resize(plan.values.len(), false);
+        oracle.written.resize(plan.values.len(), None);
         oracle.replaced.resize(plan.values.len(), false);
         let layout = random_window(random);
         let arity = 1 + random.below(2);
@@ -251,8 +247,8 @@ fn sound_plan(random: &mut Random, steps: usize) -> Plan {
             }
             plan.steps.push(step);
         } else {
-            plan.values.truncate(before.0);
-            (oracle.memory, oracle.written, oracle.replaced) = (before.1, before.2, before.3);
+            plan.values.truncate(before.written.len());
+            oracle = before;
         }
     }
     plan.finals = vec![(2, state)];
@@ -340,7 +336,7 @@ fn the_checker_refuses_what_the_oracle_rejects() {
     let mut sound = (0, 0);
     // For each kind of damage: wrong by the oracle, harmless and accepted, harmless and refused.
     let mut kinds: BTreeMap<&str, [u32; 3]> = BTreeMap::new();
-    for _ in 0..1500 {
+    for _ in 0..300 {
         let steps = 2 + random.below(12);
         let plan = sound_plan(&mut random, steps);
         assert!(Oracle::accepts(&plan));
@@ -377,6 +373,6 @@ fn the_checker_refuses_what_the_oracle_rejects() {
     assert!(sound.0 > 2 * sound.1, "sound plans: accepted and refused {sound:?}");
     assert_eq!(kinds.len(), 12);
     for (kind, counts) in kinds {
-        assert!(counts[0] > 50, "{kind}: {counts:?}");
+        assert!(counts[0] > 20, "{kind}: {counts:?}");
     }
 }
