@@ -3,3 +3,4 @@
 mod functional;
 mod text;
 mod kernels;
+mod memory;
