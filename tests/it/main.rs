@@ -4,3 +4,4 @@ mod functional;
 mod text;
 mod kernels;
 mod memory;
+mod checker;
