@@ -7,6 +7,7 @@ mod text;
 mod functional;
 mod kernels;
 mod memory;
+mod checker;
 mod examples;
 mod determinism;
 mod allocation;
