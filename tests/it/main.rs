@@ -2,3 +2,5 @@
 
 mod text;
 mod kernels;
+mod hostile_onnx;
+mod support;

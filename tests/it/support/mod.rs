@@ -1,0 +1,3 @@
+//! What several families of tests need.
+
+pub mod onnx;
