@@ -1,5 +1,6 @@
 //! The one test binary: every module is a family of tests over the whole house.
 
+mod functional;
 mod text;
 mod kernels;
 mod hostile_onnx;

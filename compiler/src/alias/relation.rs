@@ -143,6 +143,11 @@ pub struct Region<'a> {
 
 /// How `a` lies to `b`, both in the storage of the value that is shown as `root`.
 pub fn relate(a: Region<'_>, b: Region<'_>, root: &str) -> Relation {
+    relate_within(a, b, root, SEARCH_BUDGET)
+}
+
+/// [`relate`] with a budget of its own for the last rung.
+pub fn relate_within(a: Region<'_>, b: Region<'_>, root: &str, budget: usize) -> Relation {
     if a.layout.is_empty() || b.layout.is_empty() {
         return Relation::Disjoint(Why::Empty);
     }
@@ -152,7 +157,7 @@ pub fn relate(a: Region<'_>, b: Region<'_>, root: &str) -> Relation {
     if let (Some(a), Some(b)) = (a.map, b.map) {
         return relate_boxes(a, b, root);
     }
-    relate_layouts(a.layout, b.layout, root)
+    relate_layouts(a.layout, b.layout, root, budget)
 }
 
 /// Whether two layouts name the same elements in the same order; axes of extent 1 do not count.
@@ -186,7 +191,7 @@ fn relate_boxes(a: &BoxMap, b: &BoxMap, root: &str) -> Relation {
 }
 
 /// Rungs 4 to 6.
-fn relate_layouts(a: &Layout, b: &Layout, root: &str) -> Relation {
+fn relate_layouts(a: &Layout, b: &Layout, root: &str, budget: usize) -> Relation {
     let (Some(p), Some(q)) = (a.hull(), b.hull()) else {
         // Offsets beyond 64 bits cannot be compared.
         return Relation::Unknown(Why::Budget { cases: 0 });
@@ -219,9 +224,9 @@ fn relate_layouts(a: &Layout, b: &Layout, root: &str) -> Relation {
         (false, true) => return Relation::Around,
         (false, false) => {}
     }
-    match search(a, b, SEARCH_BUDGET) {
+    match search(a, b, budget) {
         Meeting::At(element) => Relation::Partial(Witness::Element(element)),
         Meeting::Never(cases) => Relation::Disjoint(Why::Searched { cases }),
-        Meeting::Unknown => Relation::Unknown(Why::Budget { cases: SEARCH_BUDGET }),
+        Meeting::Unknown => Relation::Unknown(Why::Budget { cases: budget }),
     }
 }

@@ -1,0 +1,80 @@
+//! Functional form: a graph in which nothing is written.
+//!
+//! Each storage that the source program writes becomes a chain of *versions*, values of the storage's whole content in
+//! row-major order. A write through a view makes a new version, `update(base, region, value)`, where the region is the
+//! view's layout in the storage; a write that covers the storage makes the written value the new version. A read of an
+//! alias is a view of the newest version: the chain of views that led from the storage to the alias, applied again.
+//!
+//! The alias database makes this precise instead of pessimistic: a value read before is still right if every write since
+//! lies apart from it, and what was written is read back as the value that was written.
+//!
+//! At the end each `inout` input has a final version (`graph.finals`). A donated input that was written has none: its
+//! bytes are nobody's. Every operand of a mutating op is read before its result is written, however they overlap.
+//!
+//! Inputs are taken to be distinct. Where that matters, because one of them is written, [`FunctionalNotes`] says so, and
+//! the executable carries a guard.
+
+mod chain;
+mod region;
+
+use std::ops::Deref;
+
+use crate::alias::AliasDb;
+use crate::diagnostic::Fault;
+use crate::ir::{Graph, InstId, ValueId};
+
+/// A graph without writes. Only `functional` and `rewrite` make one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PureGraph(Graph);
+
+impl Deref for PureGraph {
+    type Target = Graph;
+    fn deref(&self) -> &Graph {
+        &self.0
+    }
+}
+
+impl PureGraph {
+    /// Takes a graph that has no mutating instruction; the caller vouches for the outputs and finals.
+    pub(crate) fn new(graph: Graph) -> Result<PureGraph, Fault> {
+        match graph.insts.iter().find(|inst| inst.mutates) {
+            Some(inst) => Err(Fault { stage: "functional", message: format!("{} still writes", inst.op.name()) }),
+            None => Ok(PureGraph(graph)),
+        }
+    }
+
+    pub(crate) fn into_graph(self) -> Graph {
+        self.0
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteForm {
+    /// It covered the storage: the written value is the next version.
+    Whole,
+    /// It covered a region: an `update` of the last version.
+    Region,
+    /// It wrote no element.
+    Nothing,
+}
+
+/// What functionalization decided.
+#[derive(Clone, Debug, Default)]
+pub struct FunctionalNotes {
+    /// For each mutating instruction of the source, in order: the owner of the storage in the source, and what became
+    /// of the write.
+    pub writes: Vec<(InstId, ValueId, WriteForm)>,
+    /// Positions of inputs that are written. None of them may share bytes with another input that is used.
+    pub written_inputs: Vec<u32>,
+    /// Positions of inputs that an instruction reads or writes, or that are outputs.
+    pub used_inputs: Vec<u32>,
+    /// For each value of the source the value of the functional form that holds it when it is last read.
+    pub values: Vec<Option<ValueId>>,
+}
+
+/// The functional form of `graph`, which must be verified; `aliases` is its database.
+pub fn functionalize(graph: &Graph, aliases: &AliasDb<'_>) -> Result<(PureGraph, FunctionalNotes), Fault> {
+    let (graph, notes) = chain::Chains::new(graph, aliases).run()?;
+    Ok((PureGraph::new(graph)?, notes))
+}

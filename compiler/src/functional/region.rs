@@ -1,0 +1,91 @@
+//! Regions as view ops: how a layout or a box of a storage is read and written by ops that know no strides.
+
+use crate::alias::progression::Progression;
+use crate::alias::view::BoxMap;
+use crate::ops::Op;
+use crate::types::Layout;
+
+/// The order of axes in which a dense layout is row-major, outermost first; `None` if it is so already.
+pub fn storage_order(layout: &Layout) -> Option<Vec<usize>> {
+    if layout.is_empty() || layout.is_dense() {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..layout.rank()).collect();
+    order.sort_by_key(|&axis| std::cmp::Reverse(if layout.shape[axis] == 1 { 0 } else { layout.strides[axis] }));
+    Some(order)
+}
+
+/// The permutation that undoes `axes`.
+pub fn inverse(axes: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; axes.len()];
+    for (place, &axis) in axes.iter().enumerate() {
+        inverse[axis] = place;
+    }
+    inverse
+}
+
+/// Ops that turn a value laid out as `layout` into the storage of shape `base`, whose elements it covers exactly once;
+/// `None` if it does not.
+pub fn cover(layout: &Layout, base: &[usize]) -> Option<Vec<Op>> {
+    let elements: usize = base.iter().product();
+    let covers = layout.len() == elements && layout.offset == 0 && layout.is_injective();
+    let rises = layout.shape.iter().zip(&layout.strides).all(|(&extent, &stride)| extent == 1 || stride > 0);
+    if !covers || !rises {
+        return None;
+    }
+    let mut ops = Vec::new();
+    let mut shape = layout.shape.clone();
+    if let Some(order) = storage_order(layout) {
+        shape = order.iter().map(|&axis| layout.shape[axis]).collect();
+        ops.push(Op::Permute { axes: order });
+    }
+    if shape != base {
+        ops.push(Op::Reshape { shape: base.to_vec() });
+    }
+    Some(ops)
+}
+
+/// Ops that read a box of a root of shape `shape`: slices, then the view's own order and number of axes.
+pub fn extract(map: &BoxMap, shape: &[usize]) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for (axis, &taken) in map.axes.iter().enumerate() {
+        if taken != Progression::all(shape[axis]) {
+            ops.push(slice(axis, taken));
+        }
+    }
+    // Axes of the root that the view runs over, in its order; the others have one index and go.
+    let kept: Vec<usize> = map.view.iter().filter_map(|&(_, root)| root).collect();
+    let dropped: Vec<usize> = (0..shape.len()).filter(|axis| !kept.contains(axis)).collect();
+    if !dropped.is_empty() {
+        ops.push(Op::Squeeze { axes: dropped });
+    }
+    let mut sorted = kept.clone();
+    sorted.sort_unstable();
+    let axes: Vec<usize> = kept.iter().map(|axis| sorted.partition_point(|other| other < axis)).collect();
+    if axes != sorted.iter().enumerate().map(|(place, _)| place).collect::<Vec<_>>() {
+        ops.push(Op::Permute { axes });
+    }
+    let new: Vec<usize> = (0..map.view.len()).filter(|&axis| map.view[axis].1.is_none()).collect();
+    if !new.is_empty() {
+        let expands = new.iter().any(|&axis| map.view[axis].0 != 1);
+        ops.push(Op::Unsqueeze { axes: new });
+        if expands {
+            ops.push(Op::Expand { shape: map.view.iter().map(|axis| axis.0).collect() });
+        }
+    }
+    ops
+}
+
+/// The `slice` that takes a progression of an axis.
+fn slice(axis: usize, taken: Progression) -> Op {
+    if taken.len == 0 {
+        return Op::Slice { axis, start: 0, end: 0, step: 1 };
+    }
+    let last = taken.start + taken.step * (taken.len as i64 - 1);
+    let (end, step) = match (taken.len, taken.step) {
+        (1, _) => (last + 1, 1),
+        (_, step) if step < 0 => (last - 1, step),
+        (_, step) => (last + 1, step),
+    };
+    Op::Slice { axis, start: taken.start, end, step }
+}
