@@ -3,5 +3,6 @@
 mod functional;
 mod text;
 mod kernels;
+mod memory;
 mod hostile_onnx;
 mod support;
