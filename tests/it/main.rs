@@ -1,8 +1,16 @@
 //! The one test binary: every module is a family of tests over the whole house.
 
-mod functional;
+mod support;
+
+mod tidy;
 mod text;
+mod functional;
 mod kernels;
 mod memory;
 mod hostile_onnx;
-mod support;
+mod examples;
+mod determinism;
+mod allocation;
+mod hostile;
+mod cli;
+mod library;
