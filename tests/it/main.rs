@@ -12,5 +12,6 @@ mod examples;
 mod determinism;
 mod allocation;
 mod hostile;
+mod hostile_onnx;
 mod cli;
 mod library;
