@@ -70,3 +70,55 @@ graph transposed {
 "
     ));
 }
+
+pub mod generated {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    use situ::alias::analyze;
+    use situ::functional::functionalize;
+    use situ::ir::{print, verify};
+
+    use crate::support::programs::{Step, inputs, program};
+    use crate::support::{evaluate, interpreter};
+    use crate::text::round_trip;
+
+    fn agrees(steps: &[Step]) -> Result<(), String> {
+        let graph = program(steps);
+        let inputs = inputs(&graph);
+        let mutated = interpreter::run(&graph, &inputs)?;
+        let (pure, notes) = functionalize(&graph, &analyze(&graph)).map_err(|fault| fault.to_string())?;
+        let told = || format!("{}\nbecomes\n{}", print(&graph), print(&pure));
+        let wrong = verify(&pure);
+        if !wrong.is_empty() {
+            return Err(format!("{wrong:?}\n{}", told()));
+        }
+        let (outputs, finals) = evaluate::graph(&pure, &inputs)?;
+        for ((output, expected), found) in graph.outputs.iter().zip(&mutated.outputs).zip(&outputs) {
+            if expected != found {
+                return Err(format!("{} differs:\n{expected:?}\n{found:?}\n{}", output.name, told()));
+            }
+        }
+        if finals != mutated.state {
+            return Err(format!("state differs:\n{:?}\n{finals:?}\n{}", mutated.state, told()));
+        }
+        assert_eq!(notes.writes.len(), graph.insts.iter().filter(|inst| inst.mutates).count());
+        round_trip(&graph);
+        round_trip(&pure);
+        Ok(())
+    }
+
+    /// The same programs on every run and machine.
+    pub fn runner(cases: u32) -> TestRunner {
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]))
+    }
+
+    #[test]
+    fn the_functional_form_means_what_the_program_does() {
+        let steps = proptest::collection::vec(any::<Step>(), 0..24);
+        let checked = runner(3000).run(&steps, |steps| agrees(&steps).map_err(TestCaseError::fail));
+        if let Err(failure) = checked {
+            panic!("{failure}");
+        }
+    }
+}

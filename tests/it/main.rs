@@ -1,5 +1,8 @@
 //! The one test binary: every module is a family of tests over the whole house.
 
+mod support;
+
+mod alias;
 mod functional;
 mod text;
 mod kernels;
