@@ -9,8 +9,6 @@ pub mod ir;
 pub mod seeded;
 pub mod eval;
 
-pub mod conformance;
-
 pub mod source;
 
 pub mod alias;
@@ -23,3 +21,9 @@ pub mod lower;
 pub mod place;
 pub mod plan;
 pub mod report;
+pub mod emit;
+pub mod pipeline;
+pub mod bundle;
+
+pub mod conformance;
+pub mod npz;

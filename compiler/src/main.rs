@@ -1,1 +1,202 @@
-fn main() {}
+//! The command line: arguments, files, exit codes. Meaning is in the library.
+#![forbid(unsafe_code)]
+
+mod cli {
+    pub mod args;
+    pub mod execute;
+    pub mod failure;
+    pub mod model;
+    pub mod values;
+}
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
+use cli::failure::Failure;
+use cli::{execute, model, values};
+use situ::conformance::{self, Status};
+use situ::{npz, pipeline};
+use situ_runtime::session::Session;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A panic is our fault whatever the input was; it gets the exit code that says so, never 101.
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(std::io::stderr(), "internal fault: {panic}");
+    }));
+    let outcome = std::panic::catch_unwind(|| dispatch(cli.verb));
+    match outcome {
+        Ok(Ok(text)) => print(&text),
+        Ok(Err(failure)) => {
+            let _ = writeln!(std::io::stderr(), "{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+        Err(_) => ExitCode::from(70),
+    }
+}
+
+/// Results go to stdout. A reader that has closed the pipe has seen enough.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "error: stdout: {error}");
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<String, Failure> {
+    match verb {
+        Verb::Verify { model } => verify(&model),
+        Verb::Compile { model, compile, shapes, output } => {
+            let compiled = model::compile_shapes(&model, &shapes, &compile.options())?;
+            let written = compiled.write(&output);
+            written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
+            Ok(String::new())
+        }
+        Verb::Run { model, compile, inputs, output, expect_npz, max_rel, report } => {
+            let (mut session, arrays) = session(&model, &compile, &inputs, None)?;
+            let results = execute::run(&mut session, &arrays)?;
+            if let Some(path) = &output {
+                execute::write(&results, path)?;
+            }
+            let mut text = String::new();
+            if report {
+                text = format!("{}\n", session.compiled().executable.report_text);
+            }
+            match &expect_npz {
+                Some(path) => text.push_str(&(values::compare(&results, path, max_rel)? + "\n")),
+                None if output.is_some() => {}
+                None => text.push_str(&execute::summary(&session, &results)),
+            }
+            Ok(text)
+        }
+        Verb::Report { model, compile, format, json } => report(&model, &compile, format, json),
+        Verb::Explain { model, compile, value } => {
+            let source = model::load(&model)?;
+            let compilation = model::compile(&source, &compile.options())?;
+            let name = format!("%{}", value.trim_start_matches('%'));
+            situ::report::explain(&compilation.decided.decisions(), &name)
+                .ok_or_else(|| Failure::wrong(format!("there is no value {name} with bytes of its own")))
+        }
+        Verb::Print { model, compile, after } => {
+            let source = model::load(&model)?;
+            let printed = pipeline::print_after(&source.graph, &after, &compile.options()).ok_or_else(|| {
+                Failure::usage(format!("{after} is not a stage; the stages are {}", pipeline::PRINTABLE.join(", ")))
+            })?;
+            printed.map_err(|error| Failure::compile(error, &source.file, &source.text))
+        }
+        Verb::Bench { model, compile, inputs, secs, per_step, json } => {
+            bench(&model, &compile, &inputs, secs, per_step, json)
+        }
+        Verb::Check { file, no_mmap } => {
+            let compiled = model::load_executable(&file, !no_mmap)?;
+            compiled.verify_weights().map_err(Failure::wrong)?;
+            situ_runtime::check::check(&compiled.executable).map_err(|findings| {
+                let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                Failure::wrong(format!("the plan is refused\n{}", findings.join("\n")))
+            })?;
+            let steps: usize = compiled.executable.plans.iter().map(|plan| plan.steps.len()).sum();
+            Ok(format!("accepted: {steps} steps\n"))
+        }
+        Verb::Conformance { dir, json, min_pass } => {
+            let outcome = conformance::run(&dir, &execute::compile_and_run, |_| ())
+                .map_err(|diagnostic| Failure::diagnostics(&[diagnostic], "", ""))?;
+            let counts = outcome.counts;
+            let text = if json {
+                serde_json::to_string(&outcome).map_err(Failure::fault)? + "\n"
+            } else {
+                let mut text = format!(
+                    "{} passed, {} unsupported, {} wrong, {} crashed\n",
+                    counts.pass, counts.unsupported, counts.wrong, counts.crash
+                );
+                let bad = outcome.cases.iter().filter(|case| matches!(case.status, Status::Wrong | Status::Crash));
+                for case in bad {
+                    text.push_str(&format!("{:?} {}: {}\n", case.status, case.name, case.why));
+                }
+                for (op, cases) in &outcome.unsupported {
+                    text.push_str(&format!("{cases:5} cases need {op}\n"));
+                }
+                text
+            };
+            if counts.wrong + counts.crash > 0 || min_pass.is_some_and(|least| counts.pass < least) {
+                print(&text);
+                return Err(Failure::wrong("the suite does not pass"));
+            }
+            Ok(text)
+        }
+    }
+}
+
+fn verify(args: &ModelArgs) -> Result<String, Failure> {
+    let source = model::load(args)?;
+    let mistakes = situ::ir::verify(&source.graph);
+    if mistakes.is_empty() {
+        let graph = &source.graph;
+        Ok(format!(
+            "{}: {} inputs, {} outputs, {} ops, {} bytes of weights\n",
+            graph.name,
+            graph.inputs.len(),
+            graph.outputs.len(),
+            graph.body().insts.len(),
+            graph.weights_bytes()
+        ))
+    } else {
+        Err(Failure::diagnostics(&mistakes, &source.file, &source.text))
+    }
+}
+
+/// A session for the model and a value for each of its inputs. Of several plans the one whose inputs fit is taken.
+fn session(
+    model: &ModelArgs,
+    compile: &CompileArgs,
+    inputs: &InputArgs,
+    fill: Option<&str>,
+) -> Result<(Session, Vec<npz::Array>), Failure> {
+    let compiled = model::compiled(model, &compile.options())?;
+    let mut refused = None;
+    for (number, plan) in compiled.executable.plans.iter().enumerate() {
+        match values::inputs(inputs, &plan.inputs, fill) {
+            Ok(arrays) => return Ok((execute::session(compiled, number, usize::from(compile.threads))?, arrays)),
+            Err(failure) => refused = refused.or(Some(failure)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Failure::wrong("the executable holds no plan")))
+}
+
+fn report(model: &ModelArgs, compile: &CompileArgs, format: Format, json: bool) -> Result<String, Failure> {
+    let json = json || format == Format::Json;
+    if model::is_executable(&model.model) {
+        let compiled = model::load_executable(&model.model, !model.no_mmap)?;
+        let executable = compiled.executable;
+        return Ok(if json { executable.report + "\n" } else { executable.report_text });
+    }
+    let compilation = model::compile(&model::load(model)?, &compile.options())?;
+    Ok(if json { format!("{}\n", compilation.report_json) } else { compilation.report })
+}
+
+fn bench(
+    model: &ModelArgs,
+    compile: &CompileArgs,
+    inputs: &InputArgs,
+    secs: f64,
+    per_step: bool,
+    json: bool,
+) -> Result<String, Failure> {
+    let (mut session, arrays) = session(model, compile, inputs, Some("random:0"))?;
+    let expected: Vec<(String, npz::Array)> = match &inputs.input_npz {
+        Some(path) => npz::read(path)
+            .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))?
+            .into_iter()
+            .filter(|(key, _)| key.starts_with("out"))
+            .collect(),
+        None => Vec::new(),
+    };
+    let measured = execute::bench(&mut session, &arrays, secs, per_step, &expected)?;
+    Ok(if json { measured.json() + "\n" } else { measured.text() })
+}

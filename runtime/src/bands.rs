@@ -31,6 +31,8 @@ pub struct Bands {
     tile_rows: usize,
     tile_columns: usize,
     tiles: usize,
+    /// Batch entries in a row whose tiles of the same columns share operands.
+    shared: usize,
 }
 
 impl Bands {
@@ -55,7 +57,14 @@ impl Bands {
             .into_iter()
             .try_fold(1usize, usize::checked_mul)
             .ok_or("a product has too many tiles")?;
-        Ok(Bands { stack, strides, hull, element, tile_rows, tile_columns, tiles })
+        Ok(Bands { stack, strides, hull, element, tile_rows, tile_columns, tiles, shared: 1 })
+    }
+
+    /// Makes tiles of the same columns follow each other for each `shared` batch entries in a row, and counts them as one
+    /// batch entry when [`Bands::run`] tells what a thread computed before.
+    pub fn sharing(self, shared: usize) -> Bands {
+        let divides = shared > 0 && self.stack.batches().is_multiple_of(shared);
+        Bands { shared: if divides { shared } else { 1 }, ..self }
     }
 
     pub fn stack(&self) -> &Stack {
@@ -69,8 +78,8 @@ impl Bands {
 
     /// Calls `work` once for each tile, on up to `threads.count` threads. Element zero of the layout is element
     /// `offset` of `out`. Each thread has `scratch` bytes of `workspace` for itself; they keep what the thread left
-    /// there in its previous tile of this call, whose batch entry and first column `work` is told. Tiles that differ
-    /// in rows alone follow each other.
+    /// there in its previous tile of this call, whose family of batch entries ([`Bands::sharing`]) and first column
+    /// `work` is told. Tiles that differ in rows alone follow each other.
     pub fn run(
         &self,
         threads: Threads,
@@ -99,8 +108,10 @@ impl Bands {
         let tile = |index: usize| {
             let row_tiles = self.stack.rows().div_ceil(self.tile_rows);
             let column_tiles = self.stack.columns().div_ceil(self.tile_columns);
-            let (row, column, batch) =
-                (index % row_tiles, index / row_tiles % column_tiles, index / row_tiles / column_tiles);
+            let (row, rest) = (index % row_tiles, index / row_tiles);
+            let (member, rest) = (rest % self.shared, rest / self.shared);
+            let (column, family) = (rest % column_tiles, rest / column_tiles);
+            let batch = family * self.shared + member;
             let (row, column) = (row * self.tile_rows, column * self.tile_columns);
             Tile {
                 bands: self,
@@ -118,7 +129,7 @@ impl Bands {
                 let mut previous = None;
                 for index in 0..self.tiles {
                     let tile = tile(index);
-                    let place = (tile.batch, tile.columns.start);
+                    let place = (tile.batch / self.shared, tile.columns.start);
                     work(tile, &mut workspace[..scratch], previous);
                     previous = Some(place);
                 }
@@ -139,7 +150,7 @@ impl Bands {
                     }
                     for index in first..(first + share).min(self.tiles) {
                         let tile = tile(index);
-                        let place = (tile.batch, tile.columns.start);
+                        let place = (tile.batch / self.shared, tile.columns.start);
                         work(tile, scratch, previous);
                         previous = Some(place);
                     }
@@ -180,6 +191,11 @@ pub struct Tile<'a> {
 impl Tile<'_> {
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// The number of the tile's family of batch entries; see [`Bands::sharing`].
+    pub fn family(&self) -> usize {
+        self.batch / self.bands.shared
     }
 
     pub fn rows(&self) -> Range<usize> {

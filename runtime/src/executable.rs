@@ -122,4 +122,6 @@ pub struct Executable {
     pub weights_bytes: u64,
     /// The optimisation report as JSON, kept for `situ report`.
     pub report: String,
+    /// The same as text.
+    pub report_text: String,
 }

@@ -85,6 +85,7 @@ impl Build {
             fallback: None,
             weights_bytes: 0,
             report: String::new(),
+            report_text: String::new(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a product does with its sums: the epilogue program, applied to a line of a tile while it is in the cache.
 //!
 //! Nearly all epilogues are chains: each function takes the result of the one before, and perhaps a constant or an
-//! extra operand (bias, residual). A chain runs on vectors in registers, from the sums straight to the result. Any other
-//! program, and any other dtype, goes to the tile interpreter.
+//! extra operand (bias, residual). A chain of cheap functions runs on vectors in registers, from the sums straight to the
+//! result. Any other program, and any other dtype, goes to the tile interpreter.
 //!
 //! An extra operand may be the old content of the result (a tie). Each element of it is read before the same element
 //! is written, and by the thread that owns the tile.
@@ -59,11 +59,6 @@ enum LinkFn {
     Max,
     Min,
     Relu,
-    Sigmoid,
-    Silu,
-    Tanh,
-    Gelu,
-    GeluTanh,
     HardSwish,
 }
 
@@ -157,11 +152,6 @@ fn chain(program: &Program, dtypes: &[DType]) -> Option<Vec<Link>> {
 fn unary(function: PointFn) -> Option<LinkFn> {
     Some(match function {
         PointFn::Relu => LinkFn::Relu,
-        PointFn::Sigmoid => LinkFn::Sigmoid,
-        PointFn::Silu => LinkFn::Silu,
-        PointFn::Tanh => LinkFn::Tanh,
-        PointFn::Gelu => LinkFn::Gelu,
-        PointFn::GeluTanh => LinkFn::GeluTanh,
         PointFn::HardSwish => LinkFn::HardSwish,
         _ => return None,
     })
@@ -199,7 +189,8 @@ pub fn body_bytes<'a>(operand: &Operand<'a>) -> Result<&'a [u8], RunError> {
     }
 }
 
-fn check_hull(operand: &Operand, bytes: usize) -> Result<(), RunError> {
+/// Checks that all elements of an operand lie in its slice of `bytes`.
+pub fn check_hull(operand: &Operand, bytes: usize) -> Result<(), RunError> {
     let elements = (bytes / operand.dtype.size()) as i64;
     match operand.layout.hull() {
         Some((low, high)) if low >= 0 && high <= elements => Ok(()),
@@ -225,17 +216,14 @@ pub struct Bound<'a> {
 }
 
 impl Epilogue {
-    /// Binds the extra operands of a call. `stack` is the one the strides were made with.
+    /// Binds the extra operands of a call, whose hulls have been checked. `stack` is the one the strides were made with.
     pub fn bind<'a>(&'a self, stack: &'a Stack, extras: &'a [Operand<'a>]) -> Result<Bound<'a>, RunError> {
         if extras.len() != self.extras.len() {
             return Err(RunError::Argument("a step has another number of operands than it was prepared for".into()));
         }
         for extra in extras {
-            if let Source::Bytes(bytes) = extra.source {
-                check_hull(extra, bytes.len())?;
-                if extra.dtype == DType::F32 {
-                    elements::<f32>(bytes)?;
-                }
+            if let (Source::Bytes(bytes), DType::F32) = (extra.source, extra.dtype) {
+                elements::<f32>(bytes)?;
             }
         }
         Ok(Bound { epilogue: self, stack, extras })
@@ -439,11 +427,6 @@ fn block<L: Lanes, const N: usize>(links: &[(LinkFn, Line)], sums: &[f32], out: 
                 LinkFn::Max => x[v].maximum(t[v]),
                 LinkFn::Min => x[v].minimum(t[v]),
                 LinkFn::Relu => math::relu(x[v]),
-                LinkFn::Sigmoid => math::sigmoid(x[v]),
-                LinkFn::Silu => math::silu(x[v]),
-                LinkFn::Tanh => math::tanh(x[v]),
-                LinkFn::Gelu => math::gelu(x[v]),
-                LinkFn::GeluTanh => math::gelu_tanh(x[v]),
                 LinkFn::HardSwish => math::hard_swish(x[v]),
             };
         }

@@ -265,7 +265,7 @@ impl Product {
             let panels = match right.in_place(batch, columns.start / PANEL, depths.start) {
                 Some(panels) => panels,
                 None => {
-                    let kept = one_pass && previous == Some((batch, columns.start));
+                    let kept = one_pass && previous == Some((tile.family(), columns.start));
                     if !kept {
                         right.pack(isa, batch, columns.clone(), depths.clone(), right_scratch);
                     }

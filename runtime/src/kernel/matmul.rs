@@ -11,8 +11,8 @@ use half::{bf16, f16};
 
 use crate::bands::{Bands, Tile};
 use crate::executable::{Access, Write};
-use crate::kernel::call::{Call, Operand, RunError};
-use crate::kernel::epilogue::{Bound, Epilogue, body_bytes, elements, strides};
+use crate::kernel::call::{Call, Operand, RunError, Source};
+use crate::kernel::epilogue::{Bound, Epilogue, body_bytes, check_hull, elements, strides};
 use crate::kernel::gemm::{Left, Panels, Product, Right, Rows, Shape};
 use crate::kernel::stack::{Stack, StackStrides};
 use crate::kernel::tile::Values;
@@ -128,6 +128,11 @@ impl PreparedMatMul {
         let ([a, b, extras @ ..], [out]) = (reads, writes) else {
             return Err(RunError::Argument("a matmul reads two factors and writes one result".into()));
         };
+        for extra in extras {
+            if let Source::Bytes(bytes) = extra.source {
+                check_hull(extra, bytes.len())?;
+            }
+        }
         let offset = out.layout.offset;
         match &self.form {
             Form::Floats(product) => {

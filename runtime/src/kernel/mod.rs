@@ -44,6 +44,7 @@ pub mod stack;
 pub mod gemm;
 pub mod epilogue;
 pub mod matmul;
+pub mod conv;
 #[cfg(test)]
 mod testing;
 

@@ -5,9 +5,11 @@
 
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, RunError, Source};
+use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
+use crate::kernel::matmul::PreparedMatMul;
 use crate::kernel::validate::validate;
-use crate::kernel::{Kernel, arg_reduce, cumulative, gather, matmul, pool, reference, resize, scatter, top_k};
+use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
 use crate::types::{DType, Layout};
 
@@ -21,10 +23,11 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
+    Conv(PreparedConv),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
-    MatMul(matmul::PreparedMatMul),
     Map(Map),
+    MatMul(PreparedMatMul),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
@@ -40,12 +43,20 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
     let read_layouts: Vec<&Layout> = reads.iter().map(|read| &read.layout).collect();
     let written_layouts: Vec<&Layout> = writes.iter().map(|write| &write.access.layout).collect();
     let form = match kernel {
-        Kernel::MatMul { dtype, packed, epilogue } => {
-            let form = matmul::PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
-            Form::MatMul(form.map_err(named)?)
-        }
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
+        }
+        Kernel::MatMul { dtype, packed, epilogue } => {
+            Form::MatMul(PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads).map_err(named)?)
+        }
+        // What has no fast form, by its dtype or its size, is valid all the same.
+        Kernel::Conv { dtype, window, groups, packed: false, epilogue } => {
+            PreparedConv::prepare(*dtype, window, *groups, epilogue, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+        }
+        Kernel::ConvTranspose { dtype, window, groups, epilogue } => {
+            PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
         }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
@@ -72,8 +83,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
-        Form::MatMul(matmul) => matmul.workspace_bytes(),
+        Form::Conv(conv) => conv.workspace_bytes(),
         Form::Map(map) => map.workspace_bytes(),
+        Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
@@ -113,8 +125,9 @@ impl Prepared {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
             Form::Gather(gather) => gather.run(call),
-            Form::MatMul(matmul) => matmul.run(isa, call),
+            Form::Conv(conv) => conv.run(isa, call),
             Form::Map(map) => map.run(isa, call),
+            Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),

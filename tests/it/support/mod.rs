@@ -1,5 +1,6 @@
-//! What families of tests share: a second opinion on what programs mean.
+//! What several families of tests need: running programs from outside, and second opinions on what programs mean.
 
 pub mod evaluate;
 pub mod interpreter;
 pub mod programs;
+pub mod run;

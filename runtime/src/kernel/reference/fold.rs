@@ -17,7 +17,11 @@ fn neutral(function: ReduceFn, dtype: crate::types::DType) -> Total {
             Total::Float(if function == ReduceFn::Max { f64::NEG_INFINITY } else { f64::INFINITY })
         }
         ReduceFn::Max => Total::Int(least(dtype)),
-        ReduceFn::Min => Total::Int(!least(dtype) & if dtype == crate::types::DType::U8 { 0xff } else { -1 }),
+        ReduceFn::Min => Total::Int(match dtype {
+            crate::types::DType::U8 => i64::from(u8::MAX),
+            crate::types::DType::Bool => 1,
+            _ => !least(dtype),
+        }),
     }
 }
 

@@ -73,6 +73,11 @@ pub const ROWS: &[Row] = &[
     row_of("Softsign", 1, softsign),
     row_of("HardSigmoid", 1, hard_sigmoid),
     row_of("Swish", 24, swish),
+    row_of("SwiGLU", 28, |s| {
+        let gate = swish(s)?[0];
+        let value = s.input(1)?;
+        Ok(vec![s.mul(gate, value)?])
+    }),
     row_of("ThresholdedRelu", 10, thresholded_relu),
     row_of("Shrink", 9, shrink),
     row_of("Cast", 6, cast),

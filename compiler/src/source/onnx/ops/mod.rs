@@ -4,15 +4,20 @@
 //! model's opset is taken. Most ops become one instruction; what has no op of its own is composed from smaller ones, so
 //! that the rewriter and the kernels know a short list of words.
 
+mod attention;
+mod control;
 mod convolution;
 mod index;
 mod layout;
+mod loss;
 mod math;
 mod matrix;
 mod norm;
 mod pool;
+mod quantize;
 mod recurrent;
 mod reduce;
+mod resize;
 
 use super::site::{Outputs, Site};
 
@@ -39,6 +44,11 @@ const FAMILIES: &[&[Row]] = &[
     reduce::ROWS,
     index::ROWS,
     recurrent::ROWS,
+    attention::ROWS,
+    control::ROWS,
+    quantize::ROWS,
+    loss::ROWS,
+    resize::ROWS,
 ];
 
 /// The row of an op at an opset.

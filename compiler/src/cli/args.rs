@@ -1,0 +1,256 @@
+//! Arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use situ::pipeline::Options;
+use situ::rewrite::Math;
+
+/// An ahead-of-time tensor compiler that works in place where it can prove it safe.
+#[derive(Parser, Debug)]
+#[command(name = "situ", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Parse and verify a model, and say everything that is wrong with it.
+    Verify {
+        #[command(flatten)]
+        model: ModelArgs,
+    },
+    /// Compile a model ahead of time to one file.
+    Compile {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        /// Plan for several extents of a symbol; the executable holds a plan for each combination.
+        #[arg(long, value_name = "B=1,8", value_parser = shapes)]
+        shapes: Vec<(String, Vec<usize>)>,
+        /// Where to write the executable.
+        #[arg(short, long, value_name = "F.situx")]
+        output: PathBuf,
+    },
+    /// Run a model or an executable.
+    Run {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        #[command(flatten)]
+        inputs: InputArgs,
+        /// Write the outputs (out0, out1, …), and the inputs after the run (mut0, …) if the program writes any.
+        #[arg(long, value_name = "F.npz")]
+        output: Option<PathBuf>,
+        /// Compare with the out* and mut* arrays of this file.
+        #[arg(long, value_name = "F.npz")]
+        expect_npz: Option<PathBuf>,
+        /// Largest absolute difference allowed, relative to the largest expected magnitude.
+        #[arg(long, default_value_t = 1e-5, value_name = "R")]
+        max_rel: f64,
+        /// Print the optimisation report before the results.
+        #[arg(long)]
+        report: bool,
+    },
+    /// Say what was fused, what works in place and why, and where every byte goes.
+    Report {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+        /// Short for `--format json`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why a value is or is not in place, who shares its bytes, and what it became.
+    Explain {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        /// The value, as the source names it (%h or h).
+        value: String,
+    },
+    /// Print the IR after a stage.
+    Print {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        /// source, functional or rewrite.
+        #[arg(long, default_value = "source", value_name = "STAGE")]
+        after: String,
+    },
+    /// Measure latency and memory.
+    Bench {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+        #[command(flatten)]
+        inputs: InputArgs,
+        /// How long to measure.
+        #[arg(long, default_value_t = 2.0, value_name = "S")]
+        secs: f64,
+        /// Time each step as well.
+        #[arg(long)]
+        per_step: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check an executable: structure, certificate and the hash of its weights.
+    Check {
+        /// The executable.
+        file: PathBuf,
+        /// Read the file instead of mapping it.
+        #[arg(long)]
+        no_mmap: bool,
+    },
+    /// Run ONNX backend test directories and count what passes.
+    Conformance {
+        dir: PathBuf,
+        #[arg(long)]
+        json: bool,
+        /// Fail unless at least so many cases pass.
+        #[arg(long, value_name = "N")]
+        min_pass: Option<usize>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// A .situ, .onnx or .situx file.
+    pub model: PathBuf,
+    /// Bind a symbol of the model's shapes; may be given several times.
+    #[arg(long, value_name = "B=8", value_parser = binding)]
+    pub bind: Vec<(String, usize)>,
+    /// Read files instead of mapping them.
+    #[arg(long)]
+    pub no_mmap: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CompileArgs {
+    /// Which floating-point freedom rewrites may take.
+    #[arg(long, value_enum, default_value_t = MathArg::Default)]
+    pub math: MathArg,
+    /// Do not rewrite: every op is a kernel of its own.
+    #[arg(long)]
+    pub no_rewrite: bool,
+    /// Apply only the rule of this name.
+    #[arg(long, value_name = "RULE")]
+    pub only_rule: Option<String>,
+    /// Apply at most so many rules.
+    #[arg(long, value_name = "N")]
+    pub rule_limit: Option<usize>,
+    /// Refuse every tie; the kernels stay the same.
+    #[arg(long)]
+    pub no_inplace: bool,
+    /// Grant at most so many ties.
+    #[arg(long, value_name = "N")]
+    pub tie_limit: Option<usize>,
+    /// Grant only the tie of this value.
+    #[arg(long, value_name = "%v")]
+    pub only_tie: Option<String>,
+    /// Give every buffer its own bytes.
+    #[arg(long)]
+    pub no_plan: bool,
+    /// Threads to run with; workspaces are planned for them.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Which machines the executable is packed for; weights are packed alike for all, and instruction sets are chosen when
+    /// it is loaded, so both give one file today.
+    #[arg(long, value_enum, default_value_t = Target::Baseline)]
+    pub target: Target,
+    /// Fail (exit 4) if the arena would be larger.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub max_peak: Option<u64>,
+}
+
+impl CompileArgs {
+    pub fn options(&self) -> Options {
+        Options {
+            math: match self.math {
+                MathArg::Strict => Math::Strict,
+                MathArg::Default => Math::Default,
+                MathArg::Fast => Math::Fast,
+            },
+            rewrite: !self.no_rewrite,
+            only_rule: self.only_rule.clone(),
+            rule_limit: self.rule_limit,
+            inplace: !self.no_inplace,
+            tie_limit: self.tie_limit,
+            only_tie: self.only_tie.clone(),
+            planned: !self.no_plan,
+            threads: usize::from(self.threads),
+            max_peak: self.max_peak,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    Baseline,
+    Native,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MathArg {
+    /// Bit-exact rules only.
+    Strict,
+    /// Also sign of zero, contraction, a few units in the last place, constants folded into weights.
+    Default,
+    /// Everything but what drops NaN and infinities unasked.
+    Fast,
+}
+
+#[derive(Args, Debug)]
+pub struct InputArgs {
+    /// The value of an input; may be given several times.
+    #[arg(long, value_name = "NAME=FILE.npy|zeros|random:SEED")]
+    pub input: Vec<String>,
+    /// Arrays for the inputs, by name, else in0, in1, … by position.
+    #[arg(long, value_name = "F.npz")]
+    pub input_npz: Option<PathBuf>,
+}
+
+fn binding(text: &str) -> Result<(String, usize), String> {
+    let (name, value) = text.split_once('=').ok_or("expected SYMBOL=EXTENT")?;
+    let value = value.parse().map_err(|_| format!("{value:?} is not an extent"))?;
+    Ok((name.to_string(), value))
+}
+
+fn shapes(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, values) = text.split_once('=').ok_or("expected SYMBOL=EXTENT,EXTENT,…")?;
+    let values: Result<Vec<usize>, _> =
+        values.split(',').map(|value| value.parse().map_err(|_| format!("{value:?} is not an extent"))).collect();
+    Ok((name.to_string(), values?))
+}
+
+/// Bytes as `4096`, `12KiB`, `12MiB`, `1GiB`, `12KB`, `12MB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1u64,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        other => return Err(format!("{other:?} is not a unit of bytes")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{digits:?} is not a number"))?;
+    number.checked_mul(unit).ok_or_else(|| "too many bytes".into())
+}

@@ -1,0 +1,255 @@
+//! Running: `run` and `bench`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use situ::diagnostic::Kind;
+use situ::ir::Graph;
+use situ::npz::{self, Array};
+use situ::types::TensorType;
+use situ::{conformance, eval, pipeline};
+use situ_runtime::kernel::call::RunError;
+use situ_runtime::session::{Argument, Options, Session};
+use situ_runtime::tensor::{Tensor, TensorMut, TensorRef};
+use situ_runtime::types::InputMode;
+use situ_runtime::wire::Compiled;
+
+use super::failure::Failure;
+use super::values::{self, Named};
+
+/// A session for one plan, with as many of the threads as the plan allows for.
+pub fn session(compiled: Compiled, plan: usize, threads: usize) -> Result<Session, Failure> {
+    let most = compiled.executable.plans.get(plan).map_or(1, |plan| plan.threads as usize);
+    Session::new(compiled, Options { threads: Some(threads.min(most)), plan, ..Options::default() })
+        .map_err(Failure::fault)
+}
+
+/// Tensors that hold the inputs, aligned for their elements.
+fn tensors(inputs: &[Array]) -> Result<Vec<Tensor>, Failure> {
+    inputs
+        .iter()
+        .map(|array| Tensor::from_bytes(array.ty.dtype, &array.ty.shape, &array.bytes).map_err(Failure::wrong))
+        .collect()
+}
+
+fn arguments<'a>(session: &Session, held: &'a mut [Tensor]) -> Vec<Argument<'a>> {
+    let modes: Vec<InputMode> = session.inputs().iter().map(|port| port.mode).collect();
+    held.iter_mut()
+        .zip(modes)
+        .map(|(tensor, mode)| match mode {
+            InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
+            InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
+            InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+        })
+        .collect()
+}
+
+fn run_failure(error: RunError) -> Failure {
+    match error {
+        RunError::Fault(_) => Failure::fault(error),
+        other => Failure::wrong(other),
+    }
+}
+
+/// Runs once: the outputs as `out0, out1, …` and, when the program writes any, the inputs afterwards as `mut0, …`.
+pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failure> {
+    let mut held = tensors(inputs)?;
+    let ports = session.inputs().to_vec();
+    let mut results = Vec::new();
+    {
+        let mut arguments = arguments(session, &mut held);
+        let outputs = session.run(&mut arguments).map_err(run_failure)?;
+        for (index, port) in outputs.ports().iter().enumerate() {
+            let ty = TensorType::new(port.access.dtype, port.access.layout.shape.clone());
+            let bytes = outputs.bytes(index).map_err(run_failure)?.to_vec();
+            results.push(Named { key: format!("out{index}"), array: Array { ty, bytes } });
+        }
+    }
+    if values::writes_inputs(&ports) {
+        for (index, (port, tensor)) in ports.iter().zip(&held).enumerate() {
+            // The bytes of a donated input are gone; nobody can look at them afterwards.
+            if port.mode != InputMode::Donate {
+                let ty = TensorType::new(port.dtype, port.shape.clone());
+                let array = Array { ty, bytes: tensor.bytes().to_vec() };
+                results.push(Named { key: format!("mut{index}"), array });
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// A line an output: its type, and enough of its elements to recognise it.
+pub fn summary(session: &Session, results: &[Named]) -> String {
+    let names = session.plan().outputs.iter().map(|port| port.name.clone());
+    let names = names.chain(session.inputs().iter().map(|port| port.name.clone()));
+    let mut text = String::new();
+    for (named, name) in results.iter().zip(names) {
+        let elements = named.array.to_f64();
+        let shown: Vec<String> = elements.iter().take(4).map(|x| format!("{x:.6}")).collect();
+        let more = if elements.len() > 4 { ", …" } else { "" };
+        text.push_str(&format!("{} {name}: {} = [{}{more}]\n", named.key, named.array.ty, shown.join(", ")));
+    }
+    text
+}
+
+pub fn write(results: &[Named], path: &Path) -> Result<(), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| Failure::wrong(format!("{}: {error}", path.display()));
+    let partial = path.with_extension("npz.partial");
+    let file = std::fs::File::create(&partial).map_err(|error| cannot(&error))?;
+    let written = npz::write_npz(file, results.iter().map(|named| (named.key.clone(), &named.array)))
+        .and_then(|()| std::fs::rename(&partial, path).map_err(|error| error.to_string()));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&partial);
+        cannot(&error)
+    })
+}
+
+/// What `bench` measures.
+pub struct Measured {
+    pub median_ms: f64,
+    pub min_ms: f64,
+    pub runs: usize,
+    /// Growth of the resident memory from before the first run to the peak while running, in bytes.
+    pub extra_bytes: u64,
+    /// Largest error against the expected outputs, if there were any.
+    pub rel_err: Option<f64>,
+    /// Median milliseconds of each step.
+    pub steps: Vec<(String, f64)>,
+}
+
+/// Runs for `secs` seconds, at least five times, after one run that is not counted.
+pub fn bench(
+    session: &mut Session,
+    inputs: &[Array],
+    secs: f64,
+    per_step: bool,
+    expected: &[(String, Array)],
+) -> Result<Measured, Failure> {
+    let before = memory::reset();
+    let first = run(session, inputs)?;
+    let errors = expected.iter().filter_map(|(key, want)| {
+        let found = first.iter().find(|named| &named.key == key)?;
+        (found.array.ty.shape == want.ty.shape).then(|| values::relative_error(&found.array, want))
+    });
+    let rel_err = errors.fold(None, |worst: Option<f64>, error| {
+        Some(worst.map_or(error, |worst| if error.is_nan() || error > worst { error } else { worst }))
+    });
+    drop(first);
+    let mut held = tensors(inputs)?;
+    let donates = session.inputs().iter().any(|port| port.mode == InputMode::Donate);
+    let mut times = Vec::new();
+    let mut step_times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().steps.len()];
+    let end = Instant::now() + Duration::from_secs_f64(secs.clamp(0.0, 3600.0));
+    while times.len() < 5 || (Instant::now() < end && times.len() < 1_000_000) {
+        if donates {
+            held = tensors(inputs)?;
+        }
+        let mut arguments = arguments(session, &mut held);
+        let start = Instant::now();
+        if per_step {
+            let mut last = start;
+            session
+                .run_observed(&mut arguments, |step| {
+                    let now = Instant::now();
+                    step_times[step].push((now - last).as_secs_f64() * 1e3);
+                    last = now;
+                })
+                .map_err(run_failure)?;
+        } else {
+            session.run(&mut arguments).map_err(run_failure)?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let extra_bytes = memory::peak().saturating_sub(before);
+    times.sort_by(f64::total_cmp);
+    let steps = if per_step {
+        let labels = session.plan().steps.iter().map(|step| format!("{} {}", step.kernel.name(), step.label));
+        labels.zip(&mut step_times).map(|(label, times)| (label, median(times))).collect()
+    } else {
+        Vec::new()
+    };
+    let runs = times.len();
+    Ok(Measured { median_ms: times[runs / 2], min_ms: times[0], runs, extra_bytes, rel_err, steps })
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
+}
+
+impl Measured {
+    pub fn json(&self) -> String {
+        let mut object = json!({
+            "schema": 1,
+            "median_ms": self.median_ms,
+            "min_ms": self.min_ms,
+            "runs": self.runs,
+            "extra_bytes": self.extra_bytes,
+            "rel_err": self.rel_err,
+        });
+        if !self.steps.is_empty() {
+            let steps = self.steps.iter().map(|(label, ms)| json!({"step": label, "median_ms": ms}));
+            object["steps"] = steps.collect();
+        }
+        object.to_string()
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "median {:.3} ms, least {:.3} ms, {} runs, {:.1} MiB resident growth",
+            self.median_ms,
+            self.min_ms,
+            self.runs,
+            self.extra_bytes as f64 / f64::from(1 << 20)
+        );
+        if let Some(error) = self.rel_err {
+            text.push_str(&format!(", relative error {error:.1e}"));
+        }
+        text.push('\n');
+        let mut steps: Vec<&(String, f64)> = self.steps.iter().collect();
+        steps.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (label, ms) in steps.iter().take(40) {
+            text.push_str(&format!("{ms:10.4} ms  {label}\n"));
+        }
+        text
+    }
+}
+
+/// Resident memory as Linux counts it; zero elsewhere.
+mod memory {
+    fn status(key: &str) -> u64 {
+        let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
+    /// Resets the peak to what is resident now, and returns that.
+    pub fn reset() -> u64 {
+        // Where the reset is not permitted, the peak counts from the start of the process.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        status("VmRSS:")
+    }
+
+    /// The largest resident memory since the reset.
+    pub fn peak() -> u64 {
+        status("VmHWM:")
+    }
+}
+
+/// Compiles a graph, and runs it once: the engine of the conformance suite.
+pub fn compile_and_run(graph: Graph, inputs: &[eval::Tensor]) -> Result<Vec<eval::Tensor>, conformance::Failure> {
+    let compilation = pipeline::compile(&graph, &pipeline::Options::default()).map_err(|error| match error {
+        pipeline::Error::Invalid(mistakes) if mistakes.iter().all(|mistake| mistake.kind == Kind::Unsupported) => {
+            conformance::Failure::Unsupported(pipeline::Error::Invalid(mistakes).to_string())
+        }
+        other => conformance::Failure::Wrong(other.to_string()),
+    })?;
+    let wrong = |failure: Failure| conformance::Failure::Wrong(failure.message);
+    let mut session = session(compilation.compiled, 0, 1).map_err(wrong)?;
+    let arrays: Vec<Array> =
+        inputs.iter().map(|tensor| Array { ty: tensor.ty.clone(), bytes: tensor.bytes.to_vec() }).collect();
+    let results = run(&mut session, &arrays).map_err(wrong)?;
+    let outputs = results.into_iter().filter(|named| named.key.starts_with("out"));
+    Ok(outputs.map(|named| eval::Tensor::new(named.array.ty, named.array.bytes)).collect())
+}

@@ -1,0 +1,117 @@
+//! From a path to a graph or to a compiled program.
+
+use std::path::Path;
+
+use situ::ir::Graph;
+use situ::pipeline::{self, Compilation, Options};
+use situ::source;
+use situ_runtime::wire::Compiled;
+
+use super::args::ModelArgs;
+use super::failure::Failure;
+
+/// The largest text program that is read, in bytes.
+const TEXT_LIMIT: usize = 256 << 20;
+
+/// A model in source form, with what diagnostics need to show its lines.
+pub struct Source {
+    pub graph: Graph,
+    pub file: String,
+    pub text: String,
+}
+
+/// The file's name without its folders, so that messages do not depend on where it lies.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+pub fn is_executable(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "situx")
+}
+
+/// Reads a source model.
+pub fn load(args: &ModelArgs) -> Result<Source, Failure> {
+    let path = &args.model;
+    let file = file_name(path);
+    let cannot = |error: std::io::Error| Failure::wrong(format!("{file}: {error}"));
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("situ") => {
+            let bytes = situ_runtime::map::FileBytes::open(path, !args.no_mmap).map_err(cannot)?;
+            if bytes.len() > TEXT_LIMIT {
+                return Err(Failure::wrong(format!("{file}: larger than {TEXT_LIMIT} bytes")));
+            }
+            let text = std::str::from_utf8(&bytes)
+                .map_err(|error| Failure::wrong(format!("{file}: not UTF-8 at byte {}", error.valid_up_to())))?;
+            let bindings = args.bind.iter().cloned().collect();
+            let (graph, diagnostics) = source::parse(text, &bindings);
+            match graph {
+                Some(graph) if diagnostics.is_empty() => Ok(Source { graph, file, text: text.to_string() }),
+                _ => Err(Failure::diagnostics(&diagnostics, &file, text)),
+            }
+        }
+        Some("onnx") => {
+            let options = source::onnx::ImportOptions {
+                bindings: args.bind.iter().cloned().collect(),
+                mmap: !args.no_mmap,
+                ..Default::default()
+            };
+            let graph = source::onnx::import(path, &options)
+                .map_err(|diagnostics| Failure::diagnostics(&diagnostics, &file, ""))?;
+            Ok(Source { graph, file, text: String::new() })
+        }
+        Some("pt2") => Err(Failure::unsupported(format!("{file}: PyTorch archives are not read"))),
+        Some("situx") => Err(Failure::usage(format!("{file} is an executable; this command takes a model"))),
+        _ => Err(Failure::usage(format!("{file}: expected a .situ, .onnx or .situx file"))),
+    }
+}
+
+/// Compiles a source model.
+pub fn compile(source: &Source, options: &Options) -> Result<Compilation, Failure> {
+    pipeline::compile(&source.graph, options).map_err(|error| Failure::compile(error, &source.file, &source.text))
+}
+
+/// The most plans one executable is compiled with.
+const PLAN_LIMIT: usize = 64;
+
+/// An executable with a plan for each combination of the extents in `shapes`.
+pub fn compile_shapes(
+    args: &ModelArgs,
+    shapes: &[(String, Vec<usize>)],
+    options: &Options,
+) -> Result<Compiled, Failure> {
+    let mut combinations: Vec<Vec<(String, usize)>> = vec![args.bind.clone()];
+    for (symbol, extents) in shapes {
+        combinations = combinations
+            .into_iter()
+            .flat_map(|bound| {
+                extents.iter().map(move |&extent| {
+                    let mut bound = bound.clone();
+                    bound.push((symbol.clone(), extent));
+                    bound
+                })
+            })
+            .take(PLAN_LIMIT + 1)
+            .collect();
+    }
+    if combinations.len() > PLAN_LIMIT {
+        return Err(Failure::usage(format!("an executable holds at most {PLAN_LIMIT} plans")));
+    }
+    let programs = combinations.into_iter().map(|bind| {
+        let bound = ModelArgs { model: args.model.clone(), bind, no_mmap: args.no_mmap };
+        Ok(compile(&load(&bound)?, options)?.compiled)
+    });
+    let programs: Vec<Compiled> = programs.collect::<Result<_, Failure>>()?;
+    situ::bundle::bundle(programs).map_err(|error| Failure::compile(error, &file_name(&args.model), ""))
+}
+
+/// A compiled program: loaded if the path names an executable, else compiled now.
+pub fn compiled(args: &ModelArgs, options: &Options) -> Result<Compiled, Failure> {
+    if is_executable(&args.model) {
+        return load_executable(&args.model, !args.no_mmap);
+    }
+    Ok(compile(&load(args)?, options)?.compiled)
+}
+
+pub fn load_executable(path: &Path, mmap: bool) -> Result<Compiled, Failure> {
+    Compiled::load(path, mmap).map_err(|error| Failure::wrong(format!("{}: {error}", file_name(path))))
+}

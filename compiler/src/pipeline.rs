@@ -1,0 +1,237 @@
+//! The pipeline: the stages in order, verified between. The only file that knows the order.
+//!
+//! ```text
+//! text, ONNX -> source -> ir -> alias -> functional -> rewrite -> lower -> place -> plan -> emit -> check
+//! ```
+
+use indexmap::IndexMap;
+use situ_runtime::executable::Executable;
+use situ_runtime::wire::Compiled;
+
+use crate::diagnostic::{Diagnostic, Fault};
+use crate::functional::{self, PureGraph};
+use crate::ir::{self, Graph};
+use crate::lower::{self, LowerOptions};
+use crate::place::{self, PlaceOptions};
+use crate::plan::{self, PlanOptions, Planned};
+use crate::report::{self, Decisions};
+use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
+use crate::{alias, emit};
+
+/// What the caller chooses; the default is what `situ compile` does without flags.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub math: Math,
+    /// `false`: ops are only decomposed where they must be, each becomes a kernel of its own.
+    pub rewrite: bool,
+    /// Only the rule of this name.
+    pub only_rule: Option<String>,
+    /// At most so many applications of rules.
+    pub rule_limit: Option<usize>,
+    /// `false`: every tie is refused. The kernels stay the same.
+    pub inplace: bool,
+    /// At most so many ties.
+    pub tie_limit: Option<usize>,
+    /// Only the tie of this value.
+    pub only_tie: Option<String>,
+    /// `false`: no bytes are used twice.
+    pub planned: bool,
+    /// The largest thread count the program will run with; workspaces depend on it.
+    pub threads: usize,
+    /// Budget for the arena, in bytes.
+    pub max_peak: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            math: Math::Default,
+            rewrite: true,
+            only_rule: None,
+            rule_limit: None,
+            inplace: true,
+            tie_limit: None,
+            only_tie: None,
+            planned: true,
+            threads: 1,
+            max_peak: None,
+        }
+    }
+}
+
+/// Why nothing was compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Error {
+    /// The model is wrong; every mistake, in order.
+    Invalid(Vec<Diagnostic>),
+    /// The plan needs more than the budget allows, both in bytes.
+    Budget { arena_bytes: u64, max_peak: u64 },
+    /// A mistake of ours.
+    Fault(Fault),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        Error::Fault(fault)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Invalid(diagnostics) => {
+                for diagnostic in diagnostics {
+                    f.write_str(&diagnostic.render("", ""))?;
+                }
+                Ok(())
+            }
+            Error::Budget { arena_bytes, max_peak } => {
+                write!(f, "the plan needs {arena_bytes} bytes, the budget is {max_peak}")
+            }
+            Error::Fault(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A compiled program with what the stages decided.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    pub compiled: Compiled,
+    /// The optimisation report as text and as JSON.
+    pub report: String,
+    pub report_json: String,
+    /// The graph after each of the stages that make one.
+    pub functional: PureGraph,
+    pub rewritten: PureGraph,
+    pub decided: Decided,
+}
+
+/// The decisions of the stages, as the report needs them.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub planned: Planned,
+    pub rules: IndexMap<&'static str, usize>,
+    /// Arena of the best plan with every tie refused, in bytes.
+    pub without_inplace: u64,
+    pub notes: Vec<String>,
+}
+
+impl Decided {
+    pub fn decisions(&self) -> Decisions<'_> {
+        Decisions {
+            rules: &self.rules,
+            planned: &self.planned,
+            arena_bytes_without_inplace: self.without_inplace,
+            saved_bytes: 0,
+            notes: &self.notes,
+        }
+    }
+}
+
+/// Compiles a graph: all stages, the plan checked by the checker of the runtime before anybody sees it.
+pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
+    let mistakes = ir::verify(graph);
+    if !mistakes.is_empty() {
+        return Err(Error::Invalid(mistakes));
+    }
+    let functional = make_functional(graph)?;
+    let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
+    verify_stage("rewrite", &rewritten)?;
+    let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
+    lowered.source_ops = graph.body().insts.len();
+    let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
+    let place_options = PlaceOptions {
+        inplace: options.inplace,
+        tie_limit: options.tie_limit,
+        only_tie: options.only_tie.clone(),
+        ..PlaceOptions::default()
+    };
+    let planned = plan::plan(place::place(lowered.clone(), &place_options)?, &plan_options)?;
+    let without_inplace = if options.inplace {
+        let untied = PlaceOptions { inplace: false, ..place_options };
+        plan::plan(place::place(lowered, &untied)?, &plan_options)?.arena_bytes
+    } else {
+        planned.arena_bytes
+    };
+    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes: notes(&rewrites) };
+    let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
+    let planned = &decided.planned;
+
+    let executable = Executable {
+        name: graph.name.clone(),
+        plans: vec![emit::emit(planned)?],
+        fallback: None,
+        weights_bytes: planned.weights_bytes,
+        report: report_json.clone(),
+        report_text: report.clone(),
+    };
+    let weights = emit::weights(planned, &rewritten)?;
+    let compiled = Compiled::new(executable, weights)
+        .map_err(|invalid| Fault { stage: "emit", message: invalid.to_string() })?;
+    situ_runtime::check::check(&compiled.executable).map_err(|findings| {
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        Fault { stage: "check", message: findings.join("; ") }
+    })?;
+    if let Some(max_peak) = options.max_peak
+        && planned.arena_bytes > max_peak
+    {
+        return Err(Error::Budget { arena_bytes: planned.arena_bytes, max_peak });
+    }
+    Ok(Compilation { compiled, report, report_json, functional, rewritten, decided })
+}
+
+/// Facts of the rewriter that belong in a report.
+fn notes(rewrites: &RewriteReport) -> Vec<String> {
+    let mut notes = vec![format!(
+        "fusion made {} kernels of {}, in {} regions of which {} are distinct",
+        rewrites.kernels_after, rewrites.kernels_before, rewrites.regions, rewrites.unique_regions
+    )];
+    if rewrites.overflows > 0 {
+        notes.push(format!("{} regions outgrew the cap of the rewriter and stayed as they were", rewrites.overflows));
+    }
+    notes
+}
+
+/// The functional form of a verified graph.
+pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
+    let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
+    verify_stage("functional", &functional)?;
+    Ok(functional)
+}
+
+fn rewrite_options(options: &Options) -> RewriteOptions {
+    RewriteOptions {
+        math: options.math,
+        rewrite: options.rewrite,
+        only_rule: options.only_rule.clone(),
+        rule_limit: options.rule_limit,
+        ..RewriteOptions::default()
+    }
+}
+
+/// A graph made by a stage must be well formed; if it is not, the stage is wrong, not the user.
+fn verify_stage(stage: &'static str, graph: &Graph) -> Result<(), Fault> {
+    match ir::verify(graph).first() {
+        None => Ok(()),
+        Some(mistake) => Err(Fault { stage, message: mistake.message.clone() }),
+    }
+}
+
+/// Stages after which the IR can be printed, by the name `situ print --after` takes.
+pub const PRINTABLE: &[&str] = &["source", "functional", "rewrite"];
+
+/// The IR after a stage as text; `None` if there is no such stage.
+pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Result<String, Error>> {
+    Some(match stage {
+        "source" => Ok(ir::print(graph)),
+        "functional" => make_functional(graph).map(|graph| ir::print(&graph)),
+        "rewrite" => make_functional(graph).and_then(|functional| {
+            let (rewritten, _) = rewrite::optimize(functional, &rewrite_options(options))?;
+            Ok(ir::print(&rewritten))
+        }),
+        _ => return None,
+    })
+}
+

@@ -1,0 +1,86 @@
+//! Running allocates nothing: an allocator that counts, for each thread, what that thread asks for.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use situ::pipeline::{Options, compile};
+use situ_runtime::session::{self, Argument, Session};
+use situ_runtime::tensor::{Tensor, TensorMut, TensorRef};
+use situ_runtime::types::InputMode;
+
+use crate::examples;
+use crate::support::run;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a plain cell of the thread, which
+// needs no allocation and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's duties are those of `System::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `System::alloc` with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the pointer came from `System::alloc` with this layout.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = COUNT.with(Cell::get);
+    work();
+    COUNT.with(Cell::get) - before
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0);
+}
+
+/// With one thread the second run of every example allocates nothing, and so does the first.
+#[test]
+fn running_allocates_nothing() {
+    for path in examples::programs() {
+        let graph = examples::graph(&path);
+        let compilation = compile(&graph, &Options::default()).expect("an example compiles");
+        let options = session::Options { threads: Some(1), ..Default::default() };
+        let mut session = Session::new(compilation.compiled, options).expect("a compiled program opens");
+        for seed in [1, 2] {
+            let inputs = run::random_inputs(&graph, seed);
+            let mut held: Vec<Tensor> = inputs
+                .iter()
+                .map(|array| Tensor::from_bytes(array.ty.dtype, &array.ty.shape, &array.bytes).expect("an input"))
+                .collect();
+            let modes: Vec<InputMode> = session.inputs().iter().map(|port| port.mode).collect();
+            let mut arguments: Vec<Argument> = held
+                .iter_mut()
+                .zip(modes)
+                .map(|(tensor, mode)| match mode {
+                    InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
+                    InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
+                    InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+                })
+                .collect();
+            let counted = allocations(|| {
+                session.run(&mut arguments).expect("an example runs");
+            });
+            assert_eq!(counted, 0, "{} allocates while running", path.display());
+        }
+    }
+}
