@@ -25,9 +25,9 @@ fn holds(relation: &Relation, a: &[i64], b: &[i64]) -> bool {
     let (p, q): (BTreeSet<i64>, BTreeSet<i64>) = (a.iter().copied().collect(), b.iter().copied().collect());
     match relation {
         Relation::Identical => a == b && !a.is_empty(),
-        Relation::Permuted => p == q && a != b,
-        Relation::Inside => p.is_subset(&q) && p != q,
-        Relation::Around => q.is_subset(&p) && p != q,
+        Relation::Permuted => p == q && !p.is_empty(),
+        Relation::Inside => p.is_subset(&q) && !p.is_empty(),
+        Relation::Around => q.is_subset(&p) && !q.is_empty(),
         Relation::Partial(Witness::Element(at)) => p.contains(at) && q.contains(at),
         Relation::Partial(Witness::Index(_)) => !p.is_disjoint(&q) && !p.is_subset(&q) && !q.is_subset(&p),
         Relation::Disjoint(_) => p.is_disjoint(&q),
@@ -55,7 +55,7 @@ fn every_pair_is_right(graph: &Graph) -> Result<(), String> {
 }
 
 #[test]
-fn relations_of_views_agree_with_enumeration() {
+fn agrees_with_brute_force() {
     let steps = proptest::collection::vec(any::<Step>(), 0..24);
     let checked = runner(1500).run(&steps, |steps| every_pair_is_right(&program(&steps)).map_err(TestCaseError::fail));
     if let Err(failure) = checked {
@@ -73,7 +73,7 @@ fn layout() -> impl Strategy<Value = Layout> {
 }
 
 #[test]
-fn relations_of_any_layouts_agree_with_enumeration() {
+fn any_two_layouts_agree_with_brute_force() {
     let checked = runner(20_000).run(&(layout(), layout()), |(a, b)| {
         let region = |layout| Region { map: None, layout };
         let relation = relate(region(&a), region(&b), "%x");

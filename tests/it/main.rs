@@ -3,6 +3,7 @@
 mod support;
 
 mod alias;
+mod docs;
 mod functional;
 mod text;
 mod kernels;

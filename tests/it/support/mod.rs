@@ -1,6 +1,5 @@
 //! What several families of tests need: running programs from outside, and second opinions on what programs mean.
 
-pub mod evaluate;
 pub mod interpreter;
 pub mod programs;
 pub mod run;

@@ -3,11 +3,10 @@
 //! Every list is a program: each step takes what it needs from its numbers and is left out where the numbers ask for
 //! something impossible. Shrinking the list shrinks the program, so a failing one is small.
 
+use situ::eval::Tensor;
 use situ::ir::{Graph, Location, ValueId, verify::mistakes};
 use situ::ops::{Op, PointFn, ReduceFn};
 use situ::types::{DType, InputMode, TensorType};
-
-use super::evaluate::Tensor;
 
 /// Numbers that choose one step.
 pub type Step = [u8; 6];
@@ -42,8 +41,8 @@ pub fn inputs(graph: &Graph) -> Vec<Tensor> {
         .map(|(place, input)| {
             let ty = graph.ty(input.value).clone();
             let element = |i: usize| (i as f32 + 1.0 + 100.0 * place as f32) * if i % 3 == 2 { -1.0 } else { 1.0 };
-            let bytes = (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect();
-            Tensor { ty, bytes }
+            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect();
+            Tensor::new(ty, bytes)
         })
         .collect()
 }
