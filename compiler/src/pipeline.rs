@@ -148,10 +148,14 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         only_tie: options.only_tie.clone(),
         ..PlaceOptions::default()
     };
-    let planned = plan::plan(place::place(lowered.clone(), &place_options)?, &plan_options)?;
+    let place_and_plan = |place_options: &PlaceOptions| -> Result<Planned, Fault> {
+        let mut placed = place::place(lowered.clone(), place_options)?;
+        lower::find_workspaces(&mut placed.graph, options.threads)?;
+        plan::plan(placed, &plan_options)
+    };
+    let planned = place_and_plan(&place_options)?;
     let without_inplace = if options.inplace {
-        let untied = PlaceOptions { inplace: false, ..place_options };
-        plan::plan(place::place(lowered, &untied)?, &plan_options)?.arena_bytes
+        place_and_plan(&PlaceOptions { inplace: false, ..place_options })?.arena_bytes
     } else {
         planned.arena_bytes
     };

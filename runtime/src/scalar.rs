@@ -301,7 +301,6 @@ pub fn cast(from: DType, to: DType, bits: u64) -> u64 {
                 DType::I8 => i64::from(x as i8),
                 DType::U8 => i64::from(x as u8),
                 DType::I16 => i64::from(x as i16),
-                DType::I16 => i64::from(x as i16),
                 DType::I32 => i64::from(x as i32),
                 DType::Bool => i64::from(x != 0.0),
                 _ => x as i64,

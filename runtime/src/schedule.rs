@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use crate::arena::{Binding, Conflict, Span};
-use crate::executable::{Access, Place, Plan, Space, Step};
+use crate::executable::{Access, Place, Plan, Space, Step, Write};
 use crate::kernel::call::{Call, Operand, RunError, Source, Target, Threads};
 use crate::kernel::prepared::{Prepared, prepare};
 use crate::simd::Isa;
@@ -131,7 +131,12 @@ pub(crate) fn fault(conflict: Conflict) -> RunError {
 
 impl PreparedStep {
     fn new(plan: &Plan, step: &Step, threads: usize) -> Result<PreparedStep, String> {
-        let kernel = prepare(&step.kernel, &step.reads, &step.writes, threads)?;
+        // Kernels see layouts as the call has them: relative to the bytes of the hull.
+        let rebased = |access: &Access| Access { layout: hull(plan, access).1, ..access.clone() };
+        let reads: Vec<Access> = step.reads.iter().map(rebased).collect();
+        let rebase_write = |write: &Write| Write { access: rebased(&write.access), base: write.base };
+        let writes: Vec<Write> = step.writes.iter().map(rebase_write).collect();
+        let kernel = prepare(&step.kernel, &reads, &writes, threads)?;
         let needed = kernel.workspace_bytes() as u64;
         let found = step.workspace.map_or(0, |place| place.bytes);
         if needed > found {
@@ -186,13 +191,14 @@ impl PreparedStep {
             let bytes = bytes.next().expect("every write has a span");
             *target = Target { bytes, dtype: write.dtype, layout: &write.layout };
         }
+        // A kernel without scratch gets an empty slice that is aligned all the same.
         let workspace = if self.write_spans.len() > self.writes.len() { bytes.next() } else { None };
         self.kernel.run(
             isa,
             Call {
                 reads: &operands[..self.reads.len()],
                 writes: &mut targets[..self.writes.len()],
-                workspace: workspace.unwrap_or_default(),
+                workspace: workspace.unwrap_or_else(|| bytemuck::cast_slice_mut::<u64, u8>(&mut [])),
                 threads,
             },
         )

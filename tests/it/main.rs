@@ -7,3 +7,4 @@ mod docs;
 mod functional;
 mod text;
 mod kernels;
+mod memory;

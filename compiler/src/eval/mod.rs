@@ -235,7 +235,7 @@ fn point(function: PointFn, operands: &[Tensor], result: &TensorType) -> Result<
     let strides = |i: usize| layouts.get(i).map_or(zero.as_slice(), |layout| &layout.strides);
     let mut odometer = Odometer::new(&result.shape, [(0, strides(0)), (0, strides(1)), (0, strides(2))]);
     let mut at = 0;
-    while let Some((positions, _)) = odometer.next() {
+    while let Some(positions) = odometer.advance() {
         let mut args = [0u64; 3];
         for ((arg, operand), position) in args.iter_mut().zip(operands).zip(positions) {
             *arg = operand.bits(position as usize);
@@ -254,7 +254,7 @@ fn gathered(x: &Tensor, layout: &Layout, ty: TensorType) -> Result<Tensor, Strin
     let mut out = Tensor::zeros(ty)?;
     let mut odometer = Odometer::new(&layout.shape, [(layout.offset, layout.strides.as_slice())]);
     let mut at = 0;
-    while let Some(([position], _)) = odometer.next() {
+    while let Some([position]) = odometer.advance() {
         store_bits(&mut out.bytes, out.ty.dtype, at, x.bits(position as usize));
         at += 1;
     }
@@ -265,7 +265,7 @@ fn gathered(x: &Tensor, layout: &Layout, ty: TensorType) -> Result<Tensor, Strin
 fn scatter(out: &mut Buffer, layout: &Layout, x: &Tensor) {
     let mut odometer = Odometer::new(&layout.shape, [(layout.offset, layout.strides.as_slice())]);
     let mut at = 0;
-    while let Some(([position], _)) = odometer.next() {
+    while let Some([position]) = odometer.advance() {
         store_bits(&mut out.bytes, out.ty.dtype, position as usize, x.bits(at));
         at += 1;
     }

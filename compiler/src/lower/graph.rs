@@ -41,12 +41,18 @@ pub fn lower(graph: &PureGraph, options: &LowerOptions) -> Result<KernelGraph, F
     }
     lowering.finals()?;
     lowering.outputs()?;
-    for node in &mut lowering.out.nodes {
+    find_workspaces(&mut lowering.out, options.threads)?;
+    Ok(lowering.out)
+}
+
+/// Asks every kernel for the scratch bytes it needs with its present layouts, which `place` may have changed.
+pub fn find_workspaces(graph: &mut KernelGraph, threads: usize) -> Result<(), Fault> {
+    for node in &mut graph.nodes {
         node.workspace =
-            situ_runtime::kernel::prepared::workspace_bytes(&node.kernel, &node.reads, &node.writes, options.threads)
+            situ_runtime::kernel::prepared::workspace_bytes(&node.kernel, &node.reads, &node.writes, threads)
                 .map_err(|message| fault(format!("{}: {message}", node.label)))? as u64;
     }
-    Ok(lowering.out)
+    Ok(())
 }
 
 pub(super) struct Lowering<'a> {
@@ -145,6 +151,11 @@ impl Lowering<'_> {
     pub fn push(&mut self, kernel: Kernel, reads: Vec<Access>, writes: Vec<Write>, origin: Origin) {
         if writes.iter().all(|write| write.access.layout.is_empty()) {
             return;
+        }
+        let (mut reads, mut writes) = (reads, writes);
+        let layouts = reads.iter_mut().map(|read| &mut read.layout);
+        for layout in layouts.chain(writes.iter_mut().map(|write| &mut write.access.layout)) {
+            views::canonicalise(layout);
         }
         let flops = flops(&kernel, &reads, &writes);
         self.out.nodes.push(KernelNode {

@@ -17,7 +17,7 @@ mod cores;
 mod graph;
 mod views;
 
-pub use graph::{LowerOptions, lower};
+pub use graph::{LowerOptions, find_workspaces, lower};
 
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;

@@ -62,6 +62,15 @@ fn slice(layout: &Layout, axis: usize, start: i64, end: i64, step: i64) -> Layou
     result
 }
 
+/// Gives axes of extent 1 the stride 0, so that equal accesses have equal layouts.
+pub fn canonicalise(layout: &mut Layout) {
+    for (extent, stride) in layout.shape.iter().zip(&mut layout.strides) {
+        if *extent == 1 {
+            *stride = 0;
+        }
+    }
+}
+
 /// Inserts axes of extent 1 at the given places of the result.
 pub fn unsqueeze(layout: &Layout, axes: &[usize]) -> Layout {
     let rank = layout.rank() + axes.len();

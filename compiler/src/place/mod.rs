@@ -30,11 +30,13 @@ pub struct PlaceOptions {
     pub only_tie: Option<String>,
     /// Steps of the search for the best order, for the whole graph.
     pub search_limit: u64,
+    /// Threads the workspaces must suffice for.
+    pub threads: usize,
 }
 
 impl Default for PlaceOptions {
     fn default() -> PlaceOptions {
-        PlaceOptions { inplace: true, tie_limit: None, only_tie: None, search_limit: 200_000 }
+        PlaceOptions { inplace: true, tie_limit: None, only_tie: None, search_limit: 200_000, threads: 1 }
     }
 }
 
@@ -92,6 +94,7 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
         for write in &mut node.writes {
             *write = sharing.write(write).ok_or_else(|| fault("a result has no layout in its place"))?;
         }
+        node.workspace = sharing.workspace(number);
         numbers[number] = placed.nodes.len();
         placed.nodes.push(node);
     }

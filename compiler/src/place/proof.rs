@@ -169,8 +169,8 @@ pub enum Reason {
     AlreadyTaken { by: String },
     /// The operand is a part of a larger value that is needed whole.
     PartialOverlap { whole: String },
-    /// The step reads the operand a second time, in another order.
-    OtherOperandOverlaps { operand: usize },
+    /// A step that would write the bytes reads them as well, at other positions than it writes.
+    OtherOperandOverlaps { by: String, operand: String },
     /// Two results of the program, or a result and an input, would share bytes.
     OutputsCollide { with: String },
     /// The bytes of the operand lie elsewhere for another reason: in an input, or as a version of other bytes.

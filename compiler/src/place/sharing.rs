@@ -13,6 +13,7 @@
 //! cycle. Otherwise the state is put back and the first thing that failed is the reason.
 
 use situ_runtime::executable::{Access, Write};
+use situ_runtime::kernel::prepared::workspace_bytes;
 
 use super::contract::{permits, writes_region};
 use super::dependence::{Dependence, Edge};
@@ -63,6 +64,9 @@ pub(super) struct Sharing<'g> {
     elided: Vec<bool>,
     spots: Vec<Spot>,
     values: Vec<Value>,
+    /// Scratch of each node; it depends on the layouts, which an emplacement changes.
+    workspaces: Vec<u64>,
+    threads: usize,
 }
 
 /// A tie that went through.
@@ -82,7 +86,7 @@ struct Undo {
 impl<'g> Sharing<'g> {
     /// Nothing shared but what the meaning demands: updates have the bytes of their base, final values those of their
     /// input.
-    pub fn new(graph: &'g KernelGraph, uses: &'g Uses) -> Result<Sharing<'g>, Fault> {
+    pub fn new(graph: &'g KernelGraph, uses: &'g Uses, threads: usize) -> Result<Sharing<'g>, Fault> {
         let fault = |message: String| Fault { stage: "place", message };
         let mut values: Vec<Value> =
             (0..graph.buffers.len()).map(|buffer| Value { members: vec![buffer], ..Value::default() }).collect();
@@ -136,11 +140,18 @@ impl<'g> Sharing<'g> {
             }
         }
         let spots = (0..graph.buffers.len()).map(|value| Spot { value, map: None }).collect();
-        Ok(Sharing { graph, uses, dependence, elided: vec![false; graph.nodes.len()], spots, values })
+        let workspaces = graph.nodes.iter().map(|node| node.workspace).collect();
+        let elided = vec![false; graph.nodes.len()];
+        Ok(Sharing { graph, uses, dependence, elided, spots, values, workspaces, threads })
     }
 
     pub fn dependence(&self) -> &Dependence {
         &self.dependence
+    }
+
+    /// Scratch bytes of a node with its operands as they are now.
+    pub fn workspace(&self, node: usize) -> u64 {
+        self.workspaces[node]
     }
 
     pub fn is_elided(&self, node: usize) -> bool {
@@ -258,14 +269,16 @@ impl<'g> Sharing<'g> {
                     continue;
                 }
                 if !is_same(read, &write.access) {
-                    return Err(Reason::OtherOperandOverlaps { operand: r });
+                    let operand = self.name(self.graph.nodes[node].reads[r].value as usize);
+                    return Err(Reason::OtherOperandOverlaps { by: self.label(node), operand });
                 }
                 if permits(kernel, &reads, &writes, r, w).is_none() {
                     return Err(Reason::KernelForbids { kernel: kernel.name() });
                 }
             }
             if writes[..w].iter().any(|other| other.access.value == value && !is_clear(&other.access, &write.access)) {
-                return Err(Reason::OtherOperandOverlaps { operand: w });
+                let operand = self.name(self.graph.nodes[node].writes[w].access.value as usize);
+                return Err(Reason::OtherOperandOverlaps { by: self.label(node), operand });
             }
         }
         Ok(())
@@ -628,13 +641,19 @@ impl<'g> Sharing<'g> {
         self.values[target].output |= s.output;
         before.elided = Some(node);
         self.elided[node] = true;
-        if let Err(reason) = self.expressible(&s.members) {
-            self.put_back(before);
-            return Err(reason);
-        }
+        let workspaces = match self.expressible(&s.members) {
+            Ok(workspaces) => workspaces,
+            Err(reason) => {
+                self.put_back(before);
+                return Err(reason);
+            }
+        };
         let touched: Vec<usize> =
             [Some(target), t.previous.map(|(previous, _)| previous)].into_iter().flatten().collect();
         self.finish(before, &touched)?;
+        for (node, bytes) in workspaces {
+            self.workspaces[node] = bytes;
+        }
         let root = self.writable(target, target).unwrap_or(Root::Fresh);
         let mut proof = match t.previous {
             Some((previous, _)) => self.proof(previous, target, None, root),
@@ -644,9 +663,10 @@ impl<'g> Sharing<'g> {
         Ok(Grant { kind: TieKind::Emplace, proof })
     }
 
-    /// Whether every access to the given buffers can be said in terms of the value that holds them now, and their writers
-    /// can write what they would have to.
-    fn expressible(&self, members: &[usize]) -> Result<(), Reason> {
+    /// Whether every access to the given buffers can be said in terms of the value that holds them now, and the kernels
+    /// take it like that; the scratch they then need.
+    fn expressible(&self, members: &[usize]) -> Result<Vec<(usize, u64)>, Reason> {
+        let mut nodes = Vec::new();
         for &member in members {
             for &writer in self.uses.writers[member].iter().filter(|&&writer| !self.elided[writer]) {
                 let node = &self.graph.nodes[writer];
@@ -657,18 +677,25 @@ impl<'g> Sharing<'g> {
                     }
                 }
             }
-            for &reader in self.uses.readers[member].iter().filter(|&&reader| !self.elided[reader]) {
-                for read in self.graph.nodes[reader].reads.iter().filter(|read| read.value as usize == member) {
-                    self.access(read).ok_or(Reason::LayoutDiffers)?;
-                }
-            }
             for output in self.graph.outputs.iter().filter(|output| output.access.value as usize == member) {
                 match self.access(&output.access) {
                     Some(access) if access.layout.is_dense() => {}
                     _ => return Err(Reason::IsOutput),
                 }
             }
+            nodes.extend(self.uses.writers[member].iter().chain(&self.uses.readers[member]).copied());
         }
-        Ok(())
+        nodes.retain(|&node| !self.elided[node]);
+        nodes.sort_unstable();
+        nodes.dedup();
+        let mut workspaces = Vec::with_capacity(nodes.len());
+        for number in nodes {
+            let (reads, writes) = self.accesses(number).ok_or(Reason::LayoutDiffers)?;
+            let kernel = &self.graph.nodes[number].kernel;
+            let bytes = workspace_bytes(kernel, &reads, &writes, self.threads)
+                .map_err(|_| Reason::CannotWriteRegion { kernel: kernel.name() })?;
+            workspaces.push((number, bytes as u64));
+        }
+        Ok(workspaces)
     }
 }

@@ -20,8 +20,15 @@ use super::{OrderStatus, PlaceOptions};
 use crate::diagnostic::Fault;
 use crate::lower::{BufferKind, KernelGraph, is_copy};
 
-/// Parts of larger values that are taken out on trial, at most.
-const MAX_TRIALS: usize = 8;
+/// Rounds with some copies left in place, at most: for small graphs, and for large ones.
+const MAX_TRIALS: usize = 24;
+const MAX_TRIALS_IF_LARGE: usize = 6;
+
+/// A round of trial has this share of the search.
+const TRIAL_SHARE: u64 = 16;
+
+/// From this many nodes on a graph is large.
+const LARGE: usize = 600;
 
 /// Graphs with more nodes than this are ordered and tied in one round.
 const MAX_NODES_FOR_TRIALS: usize = 4000;
@@ -38,30 +45,61 @@ pub(super) struct Choice<'g> {
 
 /// Chooses.
 pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &PlaceOptions) -> Result<Choice<'g>, Fault> {
-    let start = Sharing::new(graph, uses)?;
-    let round = Round { graph, uses, options, start: &start };
-    let mut withdrawn = BTreeSet::new();
-    let mut best = round.best(&withdrawn);
+    let start = Sharing::new(graph, uses, options.threads)?;
+    let mut round = Round { graph, uses, options, start: &start, limit: options.search_limit };
+    let mut best = round.best(&BTreeSet::new());
     if !options.inplace || graph.nodes.len() > MAX_NODES_FOR_TRIALS {
         return Ok(best.choice);
     }
-    let mut raised: Vec<(usize, u64, u64)> = Vec::new();
-    for target in best.emplaced_at_peak().into_iter().take(MAX_TRIALS) {
-        let parts: Vec<usize> =
-            best.emplaced.iter().filter(|&&(_, value)| value == target).map(|&(node, _)| node).collect();
-        let mut without = withdrawn.clone();
-        without.extend(&parts);
-        let other = round.best(&without);
-        if other.choice.order.peak < best.choice.order.peak {
-            let peaks = (best.choice.order.peak, other.choice.order.peak);
-            raised.extend(parts.iter().map(|&node| (node, peaks.1, peaks.0)));
-            withdrawn = without;
-            best = other;
+    // Copies by the buffer they write: the parts of one value stay or go together.
+    let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
+        let target = node.writes[0].access.value as usize;
+        match groups.iter_mut().find(|(value, _)| *value == target) {
+            Some((_, nodes)) => nodes.push(number),
+            None => groups.push((target, vec![number])),
         }
     }
-    for (node, from, to) in raised {
+    let at_peak = |target: usize| best.at_peak.contains(&best.choice.sharing.root(best.choice.sharing.value(target)));
+    if best.elided.is_empty() || !groups.iter().any(|(target, _)| at_peak(*target)) {
+        return Ok(best.choice);
+    }
+    groups.sort_by_key(|(target, _)| (!at_peak(*target), std::cmp::Reverse(graph.buffers[*target].bytes()), *target));
+    // Every copy gone (above), every copy kept, and then one group after the other the other way round.
+    round.limit = options.search_limit / TRIAL_SHARE;
+    let mut withdrawn = BTreeSet::new();
+    let mut attempt = |candidate: BTreeSet<usize>, withdrawn: &mut BTreeSet<usize>| {
+        let other = round.best(&candidate);
+        if other.key() < best.key() {
+            best = other;
+            *withdrawn = candidate;
+        }
+    };
+    attempt(groups.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect(), &mut withdrawn);
+    let trials = if graph.nodes.len() > LARGE { MAX_TRIALS_IF_LARGE } else { MAX_TRIALS };
+    for (_, nodes) in groups.iter().take(trials) {
+        let mut candidate = withdrawn.clone();
+        for node in nodes {
+            if !candidate.remove(node) {
+                candidate.insert(*node);
+            }
+        }
+        attempt(candidate, &mut withdrawn);
+    }
+    // Why each copy that was kept was kept: what it would be without.
+    for &node in withdrawn.iter().take(trials) {
+        let mut candidate = withdrawn.clone();
+        candidate.remove(&node);
+        let without = round.best(&candidate);
         let copy = Candidate::Copy { node };
-        best.choice.refusals.push(refusal(graph, uses, &copy, Reason::RaisesPeak { from, to }));
+        let reason = match without.copies_refused.into_iter().find(|(refused, _)| *refused == node) {
+            Some((_, reason)) => reason,
+            None => {
+                let (from, to) = (best.choice.order.peak, without.choice.order.peak);
+                Reason::RaisesPeak { from, to: to.max(from) }
+            }
+        };
+        best.choice.refusals.push(refusal(graph, uses, &copy, reason));
     }
     Ok(best.choice)
 }
@@ -79,30 +117,25 @@ struct Round<'r, 'g> {
     uses: &'g Uses,
     options: &'r PlaceOptions,
     start: &'r Sharing<'g>,
+    /// Nodes of the search for an order.
+    limit: u64,
 }
 
 /// A choice with what is needed to improve on it.
 struct Attempt<'g> {
     choice: Choice<'g>,
-    /// Copies that became parts of larger values, with that value.
-    emplaced: Vec<(usize, usize)>,
+    /// Copies that are gone, with the buffer they went into.
+    elided: Vec<(usize, usize)>,
+    copies_refused: Vec<(usize, Reason)>,
     /// Roots that are live at the peak.
     at_peak: BTreeSet<usize>,
     tied_bytes: u64,
 }
 
 impl Attempt<'_> {
-    /// Larger values with parts written in place that are live at the peak; largest first.
-    fn emplaced_at_peak(&self) -> Vec<usize> {
-        let mut targets: Vec<usize> = self
-            .emplaced
-            .iter()
-            .map(|&(_, target)| target)
-            .filter(|&t| self.at_peak.contains(&self.choice.sharing.root(t)))
-            .collect();
-        targets.sort_unstable();
-        targets.dedup();
-        targets
+    /// Less is better: the peak, then what is neither moved nor allocated.
+    fn key(&self) -> (u64, std::cmp::Reverse<u64>) {
+        (self.choice.order.peak, std::cmp::Reverse(self.tied_bytes))
     }
 }
 
@@ -111,7 +144,7 @@ struct Ledger<'r> {
     options: &'r PlaceOptions,
     ties: Vec<Tied>,
     refusals: Vec<(Candidate, Reason)>,
-    emplaced: Vec<(usize, usize)>,
+    elided: Vec<(usize, usize)>,
 }
 
 impl Ledger<'_> {
@@ -129,7 +162,7 @@ impl<'g> Round<'_, 'g> {
         let (sharing, ledger) = self.copies(withdrawn);
         let (problem, live) = problem(self.graph, &sharing);
         let source: Vec<usize> = (0..live.len()).collect();
-        let ordered = order::order(&problem, &[source], self.options.search_limit);
+        let ordered = order::order(&problem, &[source], self.limit);
         let at_peak = roots_at_peak(self.graph, &sharing, &problem, &live, &ordered.nodes);
         let free = self.overwrites(sharing.clone(), ledger.clone(), &at_peak, None, &[]);
         if self.graph.nodes.len() > MAX_NODES_FOR_TRIALS {
@@ -137,15 +170,14 @@ impl<'g> Round<'_, 'g> {
         }
         let sequence: Vec<usize> = ordered.nodes.iter().map(|&node| live[node]).collect();
         let bound = self.overwrites(sharing, ledger, &at_peak, Some(&sequence), &[]);
-        let key = |attempt: &Attempt| (attempt.choice.order.peak, std::cmp::Reverse(attempt.tied_bytes));
-        if key(&bound) < key(&free) { bound } else { free }
+        if bound.key() < free.key() { bound } else { free }
     }
 
     /// Elides what copies can be elided.
     fn copies(&self, withdrawn: &BTreeSet<usize>) -> (Sharing<'g>, Ledger<'_>) {
         let graph = self.graph;
         let mut sharing = self.start.clone();
-        let mut ledger = Ledger { options: self.options, ties: Vec::new(), refusals: Vec::new(), emplaced: Vec::new() };
+        let mut ledger = Ledger { options: self.options, ties: Vec::new(), refusals: Vec::new(), elided: Vec::new() };
         let mut copies: Vec<(usize, std::cmp::Reverse<u64>, usize)> = Vec::new();
         for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
             let target = node.writes[0].access.value as usize;
@@ -169,17 +201,11 @@ impl<'g> Round<'_, 'g> {
             };
             match outcome {
                 Ok(grant) => {
-                    if grant.kind == TieKind::Emplace {
-                        let target = graph.nodes[node].writes[0].access.value as usize;
-                        ledger.emplaced.push((node, target));
-                    }
+                    ledger.elided.push((node, graph.nodes[node].writes[0].access.value as usize));
                     ledger.ties.push(tied(graph, self.uses, &copy, grant));
                 }
                 Err(reason) => ledger.refusals.push((copy, reason)),
             }
-        }
-        for (_, target) in &mut ledger.emplaced {
-            *target = sharing.value(*target);
         }
         (sharing, ledger)
     }
@@ -232,13 +258,21 @@ impl<'g> Round<'_, 'g> {
         let given = sources.iter().map(|s| s.as_slice()).chain(sequence);
         starts.extend(given.map(|s| s.iter().map(|&node| compact[node]).collect::<Vec<_>>()));
         let source_peak = problem.is_valid(&starts[0]).then(|| problem.peak(&starts[0]));
-        let mut order = order::order(&problem, &starts, self.options.search_limit);
+        let mut order = order::order(&problem, &starts, self.limit);
         let at_peak = roots_at_peak(graph, &sharing, &problem, &live, &order.nodes);
         order.nodes = order.nodes.iter().map(|&node| live[node]).collect();
         let tied_bytes = ledger.ties.iter().map(|tie| tie.bytes).sum();
+        let copies_refused = ledger
+            .refusals
+            .iter()
+            .filter_map(|(candidate, reason)| match candidate {
+                Candidate::Copy { node } => Some((*node, reason.clone())),
+                Candidate::Overwrite { .. } => None,
+            })
+            .collect();
         let refusals = self.refusals(&sharing, ledger.refusals);
         let choice = Choice { sharing, ties: ledger.ties, refusals, order, source_peak };
-        Attempt { choice, emplaced: ledger.emplaced, at_peak, tied_bytes }
+        Attempt { choice, elided: ledger.elided, copies_refused, at_peak, tied_bytes }
     }
 
     /// Results and operands that could share bytes by their size, the most promising first.
@@ -314,7 +348,7 @@ impl<'r> Clone for Ledger<'r> {
             options: self.options,
             ties: self.ties.clone(),
             refusals: self.refusals.clone(),
-            emplaced: self.emplaced.clone(),
+            elided: self.elided.clone(),
         }
     }
 }
@@ -366,6 +400,7 @@ fn refusal(graph: &KernelGraph, uses: &Uses, candidate: &Candidate, reason: Reas
     let blame = match &reason {
         Reason::ReadLater { by } | Reason::AntiDependenceCycle { by, .. } | Reason::AlreadyTaken { by } => by.clone(),
         Reason::NotDonated { input } | Reason::IsState { input } => input.clone(),
+        Reason::OtherOperandOverlaps { by, .. } => by.clone(),
         Reason::PartialOverlap { whole } => whole.clone(),
         Reason::OutputsCollide { with } => with.clone(),
         Reason::PlaceFixed { at } => at.clone(),
@@ -373,7 +408,6 @@ fn refusal(graph: &KernelGraph, uses: &Uses, candidate: &Candidate, reason: Reas
         Reason::LayoutDiffers
         | Reason::KernelForbids { .. }
         | Reason::CannotWriteRegion { .. }
-        | Reason::OtherOperandOverlaps { .. }
         | Reason::RaisesPeak { .. } => step.clone(),
         Reason::Withheld => "options".to_string(),
     };
@@ -439,7 +473,7 @@ fn problem(graph: &KernelGraph, sharing: &Sharing) -> (Problem, Vec<usize>) {
             ..object
         })
         .collect();
-    let workspace = live.iter().map(|&node| super::rounded(graph.nodes[node].workspace)).collect();
+    let workspace = live.iter().map(|&node| super::rounded(sharing.workspace(node))).collect();
     (Problem::new(workspace, &edges, objects), live)
 }
 

@@ -117,19 +117,18 @@ pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
             }
         }
     }
-    let places = (placed.graph.buffers.iter().zip(&placed.homes))
-        .map(|(buffer, home)| {
-            let (space, start) = match placed.graph.buffer(home.root.0).kind {
-                BufferKind::Input(input) => (Space::Input(input), 0),
-                BufferKind::Weight(weight) => (Space::Weights, weights[weight as usize]),
-                // A root without a life is never touched: it was elided, or has no bytes.
-                BufferKind::Temporary | BufferKind::Final(_) => {
-                    (Space::Arena, offsets.get(&home.root).copied().unwrap_or(0))
-                }
-            };
-            Place { space, offset: start + home.offset, bytes: buffer.bytes() }
-        })
-        .collect();
+    let place = |number: usize| {
+        let root = placed.homes[number].root;
+        let (space, offset) = match placed.graph.buffer(root.0).kind {
+            BufferKind::Input(input) => (Space::Input(input), 0),
+            BufferKind::Weight(weight) => (Space::Weights, weights[weight as usize]),
+            // A root without a life is never touched: it has no bytes.
+            BufferKind::Temporary | BufferKind::Final(_) => (Space::Arena, offsets.get(&root).copied().unwrap_or(0)),
+        };
+        Place { space, offset, bytes: placed.graph.buffers[number].bytes() }
+    };
+    let places =
+        (0..placed.homes.len()).map(|number| place(placed.elided[number].map_or(number, BufferId::index))).collect();
     Ok(Planned {
         placed,
         places,
@@ -155,6 +154,3 @@ fn weights(placed: &Placed) -> Option<(Vec<u64>, u64)> {
     }
     Some((offsets, end))
 }
-
-#[cfg(test)]
-mod tests;

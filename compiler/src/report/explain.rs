@@ -42,7 +42,8 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
         let root = placed.homes[buffer].root;
         let life = planned.lives.iter().find(|life| life.owner == Owner::Root(root));
         let when = life.map_or(String::new(), |life| format!(", in use in steps {}..{}", life.lower, life.upper));
-        said(format!("It lies at {} of {space}{when}.", grouped(place.offset)));
+        let offset = place.offset + placed.homes[buffer].offset;
+        said(format!("It lies at {} of {space}{when}.", grouped(offset)));
         let shares: Vec<&str> = (0..graph.buffers.len())
             .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(decisions, other))
             .map(|other| graph.buffers[other].name.as_str())

@@ -63,7 +63,9 @@ pub(super) fn reason(refused: &Refused) -> String {
         Reason::CannotWriteRegion { kernel } => format!("{kernel} cannot write a region with gaps"),
         Reason::AlreadyTaken { by } => format!("{by} has the bytes of {over} already"),
         Reason::PartialOverlap { whole } => format!("its bytes are a part of {whole}"),
-        Reason::OtherOperandOverlaps { operand } => format!("operand {operand} reads {over} too, in another order"),
+        Reason::OtherOperandOverlaps { by, operand } => {
+            format!("{by} reads {operand}, which is there, at other positions than it writes")
+        }
         Reason::OutputsCollide { with } => format!("{value} and {with} both belong to the caller"),
         Reason::PlaceFixed { at } => format!("{over} already has its bytes in {at}"),
         Reason::RaisesPeak { from, to } => {

@@ -44,6 +44,8 @@ pub(super) struct Facts {
     pub words: Vocabulary,
     /// Facts of the leaves, by number.
     pub leaves: Vec<Data>,
+    /// In the last phase, for each kernel by number: which operands it reads only where it writes.
+    pub in_place: Vec<SmallVec<[bool; 8]>>,
     /// What is being done now.
     pub reason: Cell<Reason>,
     /// Unions as they happened: two e-node ids and why.
@@ -89,7 +91,7 @@ impl Analysis<Node> for Facts {
             egraph.analysis.makers.resize(index + 1, reason);
         }
         match node.kind {
-            Kind::LEAF => return egraph.analysis.leaves[node.attr as usize].clone(),
+            Kind::LEAF | Kind::FUSED => return egraph.analysis.leaves[node.attr as usize].clone(),
             Kind::RESULT => {
                 let of = &egraph[node.children[0]].data;
                 let at = (node.attr as usize).min(of.types.len() - 1);

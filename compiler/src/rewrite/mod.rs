@@ -16,6 +16,7 @@ mod assemble;
 mod cost;
 mod decompose;
 mod extract;
+mod fold;
 mod fuse;
 mod language;
 mod plan;
@@ -27,6 +28,7 @@ mod saturate;
 mod table;
 #[cfg(test)]
 mod tests;
+mod ties;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -100,6 +102,8 @@ pub struct RewriteReport {
     pub kernels_after: usize,
     pub regions: usize,
     pub unique_regions: usize,
+    /// Kernels that ask to overwrite an operand.
+    pub requests: usize,
     /// Distinct regions that outgrew the cap and stayed as they were.
     pub overflows: usize,
     /// E-nodes of all distinct regions.
@@ -116,10 +120,14 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         report.kernels_after = kernels(&result);
         return Ok((result, report));
     }
+    let plain = fold::fold(&plain)?;
     let (regions, instances) = regions::partition(&plain);
     let recipes: Vec<recipe::Recipe> =
         regions.par_iter().map(|region| recipe::optimise(region, options)).collect::<Result<_, _>>()?;
-    let result = rebuild::wrap(assemble::assemble(&plain, &instances, &recipes)?)?;
+    let joined = fold::fold(&assemble::assemble(&plain, &instances, &recipes)?)?;
+    let mut result = rebuild::wrap(joined)?.into_graph();
+    report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
+    let result = PureGraph::new(result)?;
     report.regions = instances.len();
     report.unique_regions = regions.len();
     report.overflows = recipes.iter().filter(|recipe| recipe.overflow).count();

@@ -22,6 +22,8 @@ pub(super) enum Plan {
     /// The same op inside a kernel.
     Inner(Op, Vec<Plan>),
     Const(u64, DType),
+    /// The kernel of a class, asking for the bytes of an operand.
+    Tie(u32, Id),
 }
 
 impl Plan {
@@ -46,6 +48,7 @@ impl Plan {
 pub(super) fn instantiate(egraph: &mut Egraph, plan: &Plan) -> Option<Id> {
     match plan {
         Plan::Class(id) => Some(*id),
+        Plan::Tie(operand, kernel) => Some(egraph.add_uncanonical(Node::new(Kind::TIE, *operand, &[*kernel]))),
         Plan::Const(bits, dtype) => make(egraph, &Op::Point(PointFn::Const(*bits, *dtype)), &[]),
         Plan::Op(op, operands) => {
             let operands = all(egraph, operands)?;

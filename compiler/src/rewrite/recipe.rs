@@ -126,12 +126,12 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
 }
 
 /// The e-graph of a region and the ids of its values.
-struct Source {
-    egraph: Egraph,
+pub(super) struct Source {
+    pub egraph: Egraph,
     values: Vec<Vec<Id>>,
 }
 
-fn build(region: &Region) -> Result<Source, Fault> {
+pub(super) fn build(region: &Region) -> Result<Source, Fault> {
     let mut facts = Facts::default();
     facts.reason.set(SOURCE);
     for leaf in &region.leaves {

@@ -46,9 +46,9 @@ pub(super) fn saturate(egraph: &mut Egraph, phase: Phase, admitted: &[bool], lim
     Ok(())
 }
 
-type Found = Vec<(u16, Id, Plan)>;
+pub(super) type Found = Vec<(u16, Id, Plan)>;
 
-fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &Limits) -> Result<Found, Overflow> {
+pub(super) fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &Limits) -> Result<Found, Overflow> {
     let mut found = Found::new();
     for (number, rule) in rules::all().iter().enumerate().filter(|(n, rule)| rule.phase == phase && admitted[*n]) {
         match &rule.body {

@@ -12,6 +12,8 @@ use crate::kernel::share::{Share, share_units};
 use crate::simd::{Algorithm, Isa, Lanes};
 use crate::types::{DType, Layout};
 
+/// Elements passed over at once.
+const CHUNK: usize = 64;
 /// Lines searched side by side.
 const TILE: usize = 64;
 /// Elements that a thread should search at least.
@@ -32,13 +34,16 @@ pub struct PreparedArgReduce {
 }
 
 /// `ArgReduce`, validated.
-pub fn prepare(largest: bool, axis: usize, last: bool, reads: &[Access]) -> PreparedArgReduce {
+pub fn prepare(largest: bool, axis: usize, last: bool, reads: &[Access]) -> Result<PreparedArgReduce, String> {
     let x = &reads[0].layout;
     let mut lines = x.clone();
     lines.shape[axis] = 1;
     let step = x.strides[axis];
     let inner = (0..lines.rank()).rev().find(|&n| lines.shape[n] > 1);
-    PreparedArgReduce { dtype: reads[0].dtype, largest, last, extent: x.shape[axis], step, lines, inner }
+    if u32::try_from(x.shape[axis]).is_err() {
+        return Err("the axis is too long to search".into());
+    }
+    Ok(PreparedArgReduce { dtype: reads[0].dtype, largest, last, extent: x.shape[axis], step, lines, inner })
 }
 
 impl PreparedArgReduce {
@@ -86,7 +91,7 @@ impl<T: Element> Algorithm for Search<'_, T> {
             Some(axis) => (lines.shape[axis], lines.strides[axis], layout.strides[axis]),
             None => (1, 0, 0),
         };
-        while let Some(([from, to], _)) = odometer.next() {
+        while let Some([from, to]) = odometer.advance() {
             if kernel.step == 1 {
                 for n in 0..count as i64 {
                     let line = &x[(from + n * across) as usize..][..kernel.extent];
@@ -108,7 +113,7 @@ impl<T: Element> Algorithm for Search<'_, T> {
                     side_by_side(kernel, x, from, across, width, smallest_key)
                 };
                 for (n, at) in positions[..width].iter().enumerate() {
-                    out[(to + (tile + n) as i64 * written - start) as usize] = *at;
+                    out[(to + (tile + n) as i64 * written - start) as usize] = i64::from(*at);
                 }
             }
         }
@@ -124,12 +129,16 @@ fn smallest_key<T: Element>(element: T) -> T::Key {
 #[inline(always)]
 fn search<T: Element>(line: &[T], last: bool, key: impl Fn(T) -> T::Key) -> usize {
     let best = line.iter().fold(key(line[0]), |best, &element| best.max(key(element)));
-    let found = if last {
-        line.iter().rposition(|&element| key(element) == best)
+    // Chunks are passed over whole, so that looking for the place is a vector loop too.
+    let has_best = |chunk: &[T]| chunk.iter().fold(false, |any, &element| any | (key(element) == best));
+    let is_best = |&element: &T| key(element) == best;
+    if last {
+        let start = line.rchunks(CHUNK).take_while(|chunk| !has_best(chunk)).map(<[T]>::len).sum::<usize>();
+        line[..line.len() - start].iter().rposition(is_best).unwrap_or(0)
     } else {
-        line.iter().position(|&element| key(element) == best)
-    };
-    found.unwrap_or(0)
+        let start = line.chunks(CHUNK).take_while(|chunk| !has_best(chunk)).map(<[T]>::len).sum::<usize>();
+        line[start..].iter().position(is_best).map_or(0, |place| start + place)
+    }
 }
 
 /// Positions of the extremes of `width` lines whose first elements are `across` apart.
@@ -141,26 +150,27 @@ fn side_by_side<T: Element>(
     across: i64,
     width: usize,
     key: impl Fn(T) -> T::Key,
-) -> [i64; TILE] {
-    let mut positions = [0i64; TILE];
+) -> [u32; TILE] {
+    let mut positions = [0u32; TILE];
     let mut best = [key(x[from as usize]); TILE];
-    for i in 0..kernel.extent as i64 {
-        let row = from + i * kernel.step;
-        let better = |candidate: T::Key, best: T::Key| candidate > best || (kernel.last && candidate == best);
-        let mut update = |n: usize, candidate: T::Key| {
-            if i == 0 || better(candidate, best[n]) {
-                best[n] = candidate;
-                positions[n] = i;
-            }
-        };
+    for i in 0..kernel.extent {
+        let row = from + i as i64 * kernel.step;
+        let mut keys = [best[0]; TILE];
         if across == 1 {
-            for (n, &element) in x[row as usize..][..width].iter().enumerate() {
-                update(n, key(element));
+            for (key_of, &element) in keys.iter_mut().zip(&x[row as usize..][..width]) {
+                *key_of = key(element);
             }
         } else {
-            for n in 0..width {
-                update(n, key(x[(row + n as i64 * across) as usize]));
+            for (n, key_of) in keys[..width].iter_mut().enumerate() {
+                *key_of = key(x[(row + n as i64 * across) as usize]);
             }
+        }
+        // Whole tiles, without branches: lanes beyond `width` are computed and dropped.
+        let first = i == 0;
+        for ((best, position), &candidate) in best.iter_mut().zip(&mut positions).zip(&keys) {
+            let better = first | (candidate > *best) | (kernel.last & (candidate == *best));
+            *best = if better { candidate } else { *best };
+            *position = if better { i as u32 } else { *position };
         }
     }
     positions

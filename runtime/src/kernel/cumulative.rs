@@ -87,7 +87,7 @@ impl<T: Element> Lines<'_, T> {
         let views = [(x.offset, &x.strides[..]), (layout.offset, &layout.strides[..])];
         let mut odometer = Odometer::new(&shape[..rank], views).range(units.start * inner, units.len() * inner);
         let along = [x.strides[axis], layout.strides[axis]];
-        while let Some((at, _)) = odometer.next() {
+        while let Some(at) = odometer.advance() {
             for tile in (0..width).step_by(TILE) {
                 let first = [0, 1].map(|n| at[n] + tile as i64 * steps[n]);
                 let width = TILE.min(width - tile);

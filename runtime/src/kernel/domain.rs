@@ -2,7 +2,7 @@
 
 use crate::types::{Layout, MAX_RANK};
 
-/// A row-major odometer over a shape of at most [`MAX_RANK`] axes, that also tracks positions in up to `N` layouts.
+/// A row-major odometer over a shape of at most [`MAX_RANK`] axes, that also tracks positions in `N` layouts.
 #[derive(Clone, Debug)]
 pub struct Odometer<const N: usize> {
     rank: usize,
@@ -11,11 +11,13 @@ pub struct Odometer<const N: usize> {
     strides: [[i64; MAX_RANK]; N],
     positions: [i64; N],
     left: usize,
+    moved: bool,
 }
 
 impl<const N: usize> Odometer<N> {
-    /// Starts at the first index of `shape`. `views` gives an offset and the strides over `shape` for each position
+    /// Before the first index of `shape`. `views` gives an offset and the strides over `shape` for each position
     /// tracked.
+    #[inline]
     pub fn new(shape: &[usize], views: [(i64, &[i64]); N]) -> Odometer<N> {
         let mut odometer = Odometer {
             rank: shape.len(),
@@ -24,6 +26,7 @@ impl<const N: usize> Odometer<N> {
             strides: [[0; MAX_RANK]; N],
             positions: [0; N],
             left: shape.iter().product(),
+            moved: false,
         };
         odometer.shape[..shape.len()].copy_from_slice(shape);
         for (n, (offset, strides)) in views.into_iter().enumerate() {
@@ -49,16 +52,17 @@ impl<const N: usize> Odometer<N> {
         self
     }
 
-    /// The current positions and index, after which the odometer moves on; `None` after the last.
+    /// Moves to the next index and gives its positions; `None` after the last.
     #[inline]
-    // Not an `Iterator`: adapters would hide that an odometer is meant for a plain loop.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Option<([i64; N], [usize; MAX_RANK])> {
+    pub fn advance(&mut self) -> Option<[i64; N]> {
         if self.left == 0 {
             return None;
         }
         self.left -= 1;
-        let current = (self.positions, self.index);
+        if !self.moved {
+            self.moved = true;
+            return Some(self.positions);
+        }
         for axis in (0..self.rank).rev() {
             self.index[axis] += 1;
             for n in 0..N {
@@ -72,15 +76,21 @@ impl<const N: usize> Odometer<N> {
             }
             self.index[axis] = 0;
         }
-        Some(current)
+        Some(self.positions)
+    }
+
+    /// The index that [`Odometer::advance`] has moved to.
+    #[inline]
+    pub fn index(&self) -> &[usize] {
+        &self.index[..self.rank]
     }
 }
 
 /// Calls `visit` with every index of `shape`, row-major.
 pub fn for_each_index(shape: &[usize], mut visit: impl FnMut(&[usize])) {
     let mut odometer = Odometer::<0>::new(shape, []);
-    while let Some((_, index)) = odometer.next() {
-        visit(&index[..shape.len()]);
+    while odometer.advance().is_some() {
+        visit(odometer.index());
     }
 }
 

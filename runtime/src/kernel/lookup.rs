@@ -8,7 +8,7 @@
 use crate::kernel::call::{Operand, RunError, Source};
 use crate::kernel::domain::Odometer;
 use crate::kernel::element::typed;
-use crate::types::{DType, Layout};
+use crate::types::{DType, Layout, MAX_RANK};
 
 /// One axis of the domain and the strides along it, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -133,15 +133,23 @@ impl Lookup {
 
     /// Fails on the first index, row-major, that is outside its axis.
     pub fn check(&self, indices: &Indices, step: &str) -> Result<(), RunError> {
+        let error = |index: i64, extent: usize| RunError::IndexOutOfRange { step: step.into(), index, extent };
+        if let ([coordinate], true) = (&self.coordinates[..], self.indices.is_dense()) {
+            let start = self.indices.offset as usize;
+            return match indices.find_outside(start..start + self.indices.len(), coordinate.extent as i64) {
+                Some(index) => Err(error(index, coordinate.extent)),
+                None => Ok(()),
+            };
+        }
         let lookups = self.indices.rank() - self.inner;
         let mut odometer =
             Odometer::new(&self.indices.shape[..lookups], [(self.indices.offset, &self.indices.strides[..lookups])]);
-        while let Some(([at], _)) = odometer.next() {
+        while let Some([at]) = odometer.advance() {
             for (n, coordinate) in self.coordinates.iter().enumerate() {
                 let index = indices.get(at + n as i64 * self.step);
                 let extent = coordinate.extent as i64;
                 if index >= extent || index < -extent {
-                    return Err(RunError::IndexOutOfRange { step: step.into(), index, extent: coordinate.extent });
+                    return Err(error(index, coordinate.extent));
                 }
             }
         }
@@ -152,34 +160,62 @@ impl Lookup {
     /// have been checked.
     #[inline(always)]
     pub fn for_each(&self, indices: &Indices, start: usize, count: usize, mut visit: impl FnMut(i64, i64)) {
-        match *indices {
-            Indices::I32(values) => self.walk(|at| i64::from(values[at]), start, count, &mut visit),
-            Indices::I64(values) => self.walk(|at| values[at], start, count, &mut visit),
+        match (*indices, &self.coordinates[..]) {
+            (Indices::I32(values), &[coordinate]) => {
+                self.walk(|at| coordinate.reach(i64::from(values[at as usize])), start, count, &mut visit);
+            }
+            (Indices::I64(values), &[coordinate]) => {
+                self.walk(|at| coordinate.reach(values[at as usize]), start, count, &mut visit);
+            }
+            (_, coordinates) => {
+                let reach = |at: i64| {
+                    let reach = |(n, coordinate): (usize, &Coordinate)| {
+                        coordinate.reach(indices.get(at + n as i64 * self.step))
+                    };
+                    coordinates.iter().enumerate().map(reach).sum()
+                };
+                self.walk(reach, start, count, &mut visit);
+            }
         }
     }
 
+    /// Walks the domain row by row; `reach` gives what the coordinates at a position of the index tensor add to the
+    /// store position.
     #[inline(always)]
-    fn walk(&self, get: impl Fn(usize) -> i64, start: usize, count: usize, visit: &mut impl FnMut(i64, i64)) {
-        let rank = self.outer.len();
-        let mut shape = [1usize; crate::types::MAX_RANK];
-        let mut strides = [[0i64; crate::types::MAX_RANK]; 3];
-        for (n, axis) in self.outer.iter().enumerate() {
+    fn walk(&self, reach: impl Fn(i64) -> i64, start: usize, count: usize, visit: &mut impl FnMut(i64, i64)) {
+        let single = Axis { extent: 1, moved: 0, index: 0, store: 0 };
+        let (&inner, outer) = self.outer.split_last().unwrap_or((&single, &[]));
+        let rank = outer.len();
+        let mut shape = [1usize; MAX_RANK];
+        let mut strides = [[0i64; MAX_RANK]; 3];
+        for (n, axis) in outer.iter().enumerate() {
             shape[n] = axis.extent;
             (strides[0][n], strides[1][n], strides[2][n]) = (axis.moved, axis.index, axis.store);
         }
-        let mut odometer = Odometer::new(
-            &shape[..rank],
-            [(self.moved, &strides[0][..rank]), (self.index, &strides[1][..rank]), (self.store, &strides[2][..rank])],
-        )
-        .range(start, count);
-        while let Some(([moved, at, mut store], _)) = odometer.next() {
-            for (n, coordinate) in self.coordinates.iter().enumerate() {
-                let index = get((at + n as i64 * self.step) as usize);
-                let wrapped = if index < 0 { index + coordinate.extent as i64 } else { index };
-                store += wrapped * coordinate.stride;
+        let views =
+            [(self.moved, &strides[0][..rank]), (self.index, &strides[1][..rank]), (self.store, &strides[2][..rank])];
+        let extent = inner.extent.max(1);
+        let mut rows = Odometer::new(&shape[..rank], views).range(start / extent, usize::MAX);
+        let mut column = start % extent;
+        let mut left = count;
+        while left > 0
+            && let Some([moved, at, store]) = rows.advance()
+        {
+            let end = extent.min(column.saturating_add(left));
+            for n in column as i64..end as i64 {
+                visit(moved + n * inner.moved, store + n * inner.store + reach(at + n * inner.index));
             }
-            visit(moved, store);
+            left -= end - column;
+            column = 0;
         }
+    }
+}
+
+impl Coordinate {
+    /// What an index adds to the store position; a negative one counts from the end.
+    #[inline(always)]
+    fn reach(self, index: i64) -> i64 {
+        (if index < 0 { index + self.extent as i64 } else { index }) * self.stride
     }
 }
 
@@ -198,6 +234,15 @@ impl<'a> Indices<'a> {
             DType::I32 => Indices::I32(typed(bytes)),
             _ => Indices::I64(typed(bytes)),
         })
+    }
+
+    /// The first index of a range of positions that is outside an axis.
+    fn find_outside(&self, range: std::ops::Range<usize>, extent: i64) -> Option<i64> {
+        let outside = |index: &i64| *index >= extent || *index < -extent;
+        match self {
+            Indices::I32(values) => values[range].iter().map(|&index| i64::from(index)).find(outside),
+            Indices::I64(values) => values[range].iter().copied().find(outside),
+        }
     }
 
     #[inline]

@@ -23,11 +23,11 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
-    Conv(PreparedConv),
+    Conv(Box<PreparedConv>),
     Cumulative(cumulative::PreparedCumulative),
     Gather(gather::PreparedGather),
     Map(Map),
-    MatMul(PreparedMatMul),
+    MatMul(Box<PreparedMatMul>),
     Pool(pool::PreparedPool),
     Resize(resize::PreparedResize),
     Scatter(scatter::PreparedScatter),
@@ -47,19 +47,20 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
         Kernel::MatMul { dtype, packed, epilogue } => {
-            Form::MatMul(PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads).map_err(named)?)
+            let form = PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
+            Form::MatMul(Box::new(form.map_err(named)?))
         }
         // What has no fast form, by its dtype or its size, is valid all the same.
         Kernel::Conv { dtype, window, groups, packed: false, epilogue } => {
             PreparedConv::prepare(*dtype, window, *groups, epilogue, reads, writes, threads)
-                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
         }
         Kernel::ConvTranspose { dtype, window, groups, epilogue } => {
             PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
-                .map_or_else(|_| Form::Reference(kernel.clone()), Form::Conv)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
         }
         Kernel::Pool { function, window, column_major } => {
-            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads))
+            Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads).map_err(named)?)
         }
         Kernel::Gather { .. } | Kernel::GatherElements { .. } | Kernel::GatherNd { .. } => {
             Form::Gather(gather::prepare(kernel, reads, writes))
@@ -68,7 +69,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
             Form::Scatter(scatter::prepare(kernel, reads, writes))
         }
         Kernel::ArgReduce { largest, axis, last } => {
-            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads))
+            Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads).map_err(named)?)
         }
         Kernel::TopK { axis, largest, .. } => Form::TopK(top_k::prepare(*axis, *largest, reads, writes, threads)),
         Kernel::Cumulative { function, axis, exclusive, reverse } => {
@@ -131,7 +132,7 @@ impl Prepared {
             Form::Pool(pool) => pool.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
-            Form::TopK(top_k) => top_k.run(call),
+            Form::TopK(top_k) => top_k.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),
         }
     }

@@ -29,6 +29,8 @@ struct AxisTable {
     sources: Vec<u32>,
     /// `taps` weights a result.
     weights: Vec<f64>,
+    /// The same, rounded.
+    weights_f32: Vec<f32>,
     /// Whether the result lies outside the source.
     outside: Vec<bool>,
 }
@@ -100,6 +102,7 @@ fn table(function: ResizeFn, axis: &ResizeAxis, extent: usize, results: usize) -
         taps,
         sources: Vec::with_capacity(taps * results),
         weights: Vec::with_capacity(taps * results),
+        weights_f32: Vec::new(),
         outside: Vec::with_capacity(results),
     };
     let last = extent as i64 - 1;
@@ -131,6 +134,7 @@ fn table(function: ResizeFn, axis: &ResizeAxis, extent: usize, results: usize) -
             weights.iter_mut().for_each(|weight| *weight /= sum);
         }
     }
+    table.weights_f32 = table.weights.iter().map(|&weight| weight as f32).collect();
     table
 }
 
@@ -217,10 +221,11 @@ impl PreparedResize {
                 let out: &mut [T] = typed_mut(bytes);
                 let views = [(layout.offset - start, &layout.strides[..lead])];
                 let mut odometer = Odometer::new(&layout.shape[..lead], views).range(units.start, units.len());
-                while let Some(([to], index)) = odometer.next() {
+                while let Some([to]) = odometer.advance() {
+                    let index = odometer.index();
                     let mut from = self.x.offset;
                     let mut outside = false;
-                    for (axis, &at) in index[..lead].iter().enumerate() {
+                    for (axis, &at) in index.iter().enumerate() {
                         from += i64::from(self.tables[axis].sources[at]) * self.x.strides[axis];
                         outside |= self.tables[axis].outside[at];
                     }
@@ -262,15 +267,21 @@ impl PreparedResize {
 }
 
 /// What elements are blended in.
-trait Blended: bytemuck::Pod {
-    fn weight(weight: f64) -> Self;
+trait Blended: bytemuck::Pod + PartialEq {
+    fn weights(table: &AxisTable) -> &[Self];
     fn muladd(self, weight: Self, element: Self) -> Self;
+
+    /// A tap of no weight must not bring in an infinity.
+    #[inline(always)]
+    fn muladd_unless_zero(self, weight: Self, element: Self) -> Self {
+        let total = self.muladd(weight, element);
+        if weight == Self::zeroed() { self } else { total }
+    }
 }
 
 impl Blended for f32 {
-    #[inline(always)]
-    fn weight(weight: f64) -> f32 {
-        weight as f32
+    fn weights(table: &AxisTable) -> &[f32] {
+        &table.weights_f32
     }
 
     #[inline(always)]
@@ -280,9 +291,8 @@ impl Blended for f32 {
 }
 
 impl Blended for f64 {
-    #[inline(always)]
-    fn weight(weight: f64) -> f64 {
-        weight
+    fn weights(table: &AxisTable) -> &[f64] {
+        &table.weights
     }
 
     #[inline(always)]
@@ -327,7 +337,7 @@ impl<T: Element> Blend<'_, T> {
         let tail = (&layout.shape[last + 1..rank], &layout.strides[last + 1..rank]);
         let table = &kernel.tables[last];
         let mut odometer = Odometer::new(&layout.shape[..first], views).range(units.start, units.len());
-        while let Some(([from, to], _)) = odometer.next() {
+        while let Some([from, to]) = odometer.advance() {
             // The result's coordinates along the blended axes but the last. The slab of each axis is kept while its
             // coordinate and those before it stay.
             let mut at = [0usize; MAX_RANK];
@@ -347,12 +357,15 @@ impl<T: Element> Blend<'_, T> {
                     } else {
                         slab_of(kernel, slabs, last - 1)
                     };
-                    for n in 0..layout.shape[last] {
-                        let result = match extrapolation {
-                            Some(value) if outside || table.outside[n] => value,
-                            _ => round(table.blend(n, line)),
-                        };
-                        out[(to + n as i64 * layout.strides[last]) as usize] = result;
+                    let row = Row { out: &mut *out, to, step: layout.strides[last] };
+                    match extrapolation {
+                        Some(value) if outside => row.fill(layout.shape[last], |_| value),
+                        Some(value) => row.fill(layout.shape[last], |n| {
+                            if table.outside[n] { value } else { round(table.blend(n, line)) }
+                        }),
+                        None if table.taps == 2 => row.blend::<A, 2>(table, line, round),
+                        None if table.taps == 4 => row.blend::<A, 4>(table, line, round),
+                        None => row.fill(layout.shape[last], |n| round(table.blend(n, line))),
                     }
                 } else {
                     for n in 0..layout.shape[last] {
@@ -379,15 +392,44 @@ impl AxisTable {
     /// The weighted sum of the taps of result `n` in a line.
     #[inline(always)]
     fn blend<A: Blended>(&self, n: usize, line: &[A]) -> A {
-        let taps = self.sources[n * self.taps..][..self.taps].iter().zip(&self.weights[n * self.taps..]);
+        let taps = self.sources[n * self.taps..][..self.taps].iter().zip(&A::weights(self)[n * self.taps..]);
         let mut total = A::zeroed();
         for (&source, &weight) in taps {
-            // A tap of no weight must not bring in an infinity.
-            if weight != 0.0 {
-                total = total.muladd(A::weight(weight), line[source as usize]);
-            }
+            total = total.muladd_unless_zero(weight, line[source as usize]);
         }
         total
+    }
+}
+
+/// A row of results, `step` elements apart from position `to` on.
+struct Row<'o, T> {
+    out: &'o mut [T],
+    to: i64,
+    step: i64,
+}
+
+impl<T: Copy> Row<'_, T> {
+    #[inline(always)]
+    fn fill(self, count: usize, result: impl Fn(usize) -> T) {
+        if self.step == 1 {
+            self.out[self.to as usize..][..count].iter_mut().enumerate().for_each(|(n, out)| *out = result(n));
+        } else {
+            (0..count).for_each(|n| self.out[(self.to + n as i64 * self.step) as usize] = result(n));
+        }
+    }
+
+    /// Blends `TAPS` taps a result.
+    #[inline(always)]
+    fn blend<A: Blended, const TAPS: usize>(self, table: &AxisTable, line: &[A], round: impl Fn(A) -> T) {
+        let (sources, weights) = (table.sources.as_chunks::<TAPS>().0, A::weights(table).as_chunks::<TAPS>().0);
+        self.fill(sources.len(), |n| {
+            let mut total = A::zeroed();
+            for tap in 0..TAPS {
+                let (weight, source) = (weights[n][tap], sources[n][tap] as usize);
+                total = total.muladd_unless_zero(weight, line[source]);
+            }
+            round(total)
+        });
     }
 }
 
@@ -418,13 +460,12 @@ fn blend_axis<T: Element, A: Blended>(
     let (sources, slab) = slabs.split_at_mut(before);
     let slab = &mut slab[..size];
     slab.fill(A::zeroed());
-    let taps = table.sources[at * table.taps..][..table.taps].iter().zip(&table.weights[at * table.taps..]);
+    let taps = table.sources[at * table.taps..][..table.taps].iter().zip(&A::weights(table)[at * table.taps..]);
     for (&source, &weight) in taps {
         // A tap of no weight must not bring in an infinity.
-        if weight == 0.0 {
+        if weight == A::zeroed() {
             continue;
         }
-        let weight = A::weight(weight);
         if axis > kernel.first {
             let source = &sources[before - kernel.slab(axis - 1)..][source as usize * size..][..size];
             for (total, &element) in slab.iter_mut().zip(source) {
@@ -441,7 +482,7 @@ fn blend_axis<T: Element, A: Blended>(
         } else {
             let mut odometer = Odometer::new(shape, [(position, strides)]);
             for element in gathered.iter_mut() {
-                if let Some(([position], _)) = odometer.next() {
+                if let Some([position]) = odometer.advance() {
                     *element = load(x[position as usize]);
                 }
             }
@@ -480,7 +521,7 @@ fn emit<T: Copy, A: Copy>(
     }
     let mut odometer = Odometer::new(shape, [(to, strides)]);
     for &value in slab {
-        if let Some(([to], _)) = odometer.next() {
+        if let Some([to]) = odometer.advance() {
             out[to as usize] = round(value);
         }
     }

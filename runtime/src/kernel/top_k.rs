@@ -10,8 +10,11 @@ use crate::kernel::domain::Odometer;
 use crate::kernel::element::{Element, typed, typed_mut, with_element};
 use crate::kernel::lookup::slice;
 use crate::kernel::share::{Share, aligned, share_units};
+use crate::simd::{Algorithm, Isa, Lanes};
 use crate::types::{DType, Layout};
 
+/// Elements that are passed over at once when none of them is among the best.
+const CHUNK: usize = 32;
 /// Elements that a thread should look at at least.
 const GRAIN: usize = 1 << 14;
 
@@ -61,7 +64,7 @@ impl PreparedTopK {
         aligned(self.scratch()).saturating_mul(self.threads)
     }
 
-    pub fn run(&self, call: Call) -> Result<(), RunError> {
+    pub fn run(&self, isa: Isa, call: Call) -> Result<(), RunError> {
         let x = slice(&call.reads[0])?;
         let Ok(results) = <&mut [_; 2]>::try_from(call.writes) else { return Ok(()) };
         if results[0].layout.is_empty() {
@@ -88,17 +91,20 @@ impl PreparedTopK {
                 let mut odometer = Odometer::new(&self.lines.shape[..rank], views)
                     .range(units.start * inner, units.len() * inner);
                 let steps = layouts.map(|layout| layout.strides[self.axis]);
-                while let Some(([from, value, position], _)) = odometer.next() {
+                while let Some([from, value, position]) = odometer.advance() {
                     let line = |i: usize| x[(from + i as i64 * self.step) as usize];
                     let store = |n: usize, i: usize| {
                         values[(value + n as i64 * steps[0]) as usize] = line(i);
                         positions[(position + n as i64 * steps[1]) as usize] = i as i64;
                     };
                     let scratch = &mut workspace[..self.scratch()];
-                    if small {
-                        self.select::<T, u64>(line, typed_mut(scratch), store);
-                    } else {
+                    if !small {
                         self.select::<T, u128>(line, typed_mut(scratch), store);
+                    } else if self.step == 1 {
+                        let line = &x[from as usize..][..self.extent];
+                        isa.run(Select { kernel: self, line, buffer: typed_mut(scratch), store });
+                    } else {
+                        self.select::<T, u64>(line, typed_mut(scratch), store);
                     }
                 }
             });
@@ -113,28 +119,40 @@ impl PreparedTopK {
         line: impl Fn(usize) -> T,
         buffer: &mut [C],
         mut store: impl FnMut(usize, usize),
-    ) where
-        T::Key: Into<u64>,
-    {
+    ) {
         let buffer = &mut buffer[..self.capacity()];
+        let key_of = |i: usize| {
+            let key = line(i).key();
+            if self.largest { !key } else { key }
+        };
         let mut held = 0;
-        let mut worst = C::LAST;
-        for i in 0..self.extent {
-            let key: u64 = line(i).key().into();
-            let candidate = C::new(if self.largest { !key } else { key }, i);
-            if candidate > worst {
+        // A later element must have a lower key than the worst of the best so far, since a tie goes to the earlier.
+        let mut worst: Option<T::Key> = None;
+        for start in (0..self.extent).step_by(CHUNK) {
+            let end = (start + CHUNK).min(self.extent);
+            if let Some(worst) = worst
+                && end - start == CHUNK
+                && !(0..CHUNK).fold(false, |any, n| any | (key_of(start + n) < worst))
+            {
                 continue;
             }
-            if held == buffer.len() {
-                buffer.select_nth_unstable(self.count - 1);
-                worst = buffer[self.count - 1];
-                held = self.count;
-                if candidate > worst {
+            for i in start..end {
+                let key = key_of(i);
+                if worst.is_some_and(|worst| key >= worst) {
                     continue;
                 }
+                if held == buffer.len() {
+                    buffer.select_nth_unstable(self.count - 1);
+                    held = self.count;
+                    let last = key_of(buffer[self.count - 1].position());
+                    worst = Some(last);
+                    if key >= last {
+                        continue;
+                    }
+                }
+                buffer[held] = C::new(key.into(), i);
+                held += 1;
             }
-            buffer[held] = candidate;
-            held += 1;
         }
         let held = &mut buffer[..held];
         if self.count < held.len() {
@@ -148,16 +166,31 @@ impl PreparedTopK {
     }
 }
 
+/// The best of a dense line.
+struct Select<'s, T, F> {
+    kernel: &'s PreparedTopK,
+    line: &'s [T],
+    buffer: &'s mut [u64],
+    store: F,
+}
+
+impl<T: Element, F: FnMut(usize, usize)> Algorithm for Select<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let line = self.line;
+        self.kernel.select::<T, u64>(|i| line[i], self.buffer, self.store);
+    }
+}
+
 /// A key and a position in one number.
 trait Candidate: bytemuck::Pod + Ord {
-    const LAST: Self;
     fn new(key: u64, position: usize) -> Self;
     fn position(self) -> usize;
 }
 
 impl Candidate for u64 {
-    const LAST: u64 = u64::MAX;
-
     #[inline(always)]
     fn new(key: u64, position: usize) -> u64 {
         key << 32 | position as u64
@@ -170,8 +203,6 @@ impl Candidate for u64 {
 }
 
 impl Candidate for u128 {
-    const LAST: u128 = u128::MAX;
-
     #[inline(always)]
     fn new(key: u64, position: usize) -> u128 {
         u128::from(key) << 64 | position as u128

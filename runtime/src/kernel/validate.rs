@@ -266,6 +266,10 @@ fn pool(function: PoolFn, slide: &Window, reads: &[Access], writes: &[Write]) ->
     // Tables are as long as the result's axes, and windows are counted in 32 bits.
     ensure!(!spatial.is_empty(), "a pool has a spatial axis");
     ensure!(elements(&slide.kernel).is_some_and(|taps| taps <= 1 << 28), "a window is too large");
+    for (axis, &taps) in slide.kernel.iter().enumerate() {
+        let padded = spatial[axis] + slide.pads_begin[axis] + slide.pads_end[axis];
+        ensure!(taps <= padded.max(1 << 16) && padded <= 1 << 26, "a window is too large");
+    }
     ensure!(out_spatial.iter().all(|&extent| extent <= 1 << 24), "an axis is too long to pool");
     ensure!(out.layout.is_empty() || !x.layout.is_empty(), "an empty operand has nothing to pool");
     if let Some(positions) = positions {

@@ -190,5 +190,3 @@ pub fn order(problem: &Problem, sources: &[Vec<usize>], limit: u64) -> Order {
     search::improve(problem, nodes, limit)
 }
 
-#[cfg(test)]
-mod tests;

@@ -41,6 +41,17 @@ pub(super) fn rules() -> Vec<Rule> {
             phase: Phase::Lower,
             ..structural("literal", "load(c) => c", "c is one element", Exact, &[Kind::LOAD], literal)
         },
+        Rule {
+            phase: Phase::Tie,
+            ..structural(
+                "overwrite-operand",
+                "kernel(.., x, ..) => tie k (kernel(.., x, ..))",
+                "operand k has the result's type and is read only where the kernel writes",
+                Exact,
+                &[Kind::FUSED],
+                overwrite,
+            )
+        },
         Rule { phase: Phase::Fuse, ..pattern("fuse", "(load (kernel ?r))", "?r", Exact) },
     ]
 }
@@ -68,6 +79,11 @@ fn literal_of(egraph: &Egraph, child: Id) -> Option<Plan> {
     let bits = egraph[child].data.constant?;
     let ty = ty(egraph, child);
     (ty.rank() == 0).then(|| Plan::Inner(crate::ops::Op::Point(PointFn::Const(bits, ty.dtype)), Vec::new()))
+}
+
+fn overwrite(egraph: &Egraph, class: Id, node: &Node) -> Plans {
+    let in_place = &egraph.analysis.in_place[node.attr as usize];
+    (0u32..).zip(in_place).filter(|(_, allowed)| **allowed).map(|(k, _)| Plan::Tie(k, class)).collect()
 }
 
 fn literal(egraph: &Egraph, _: Id, node: &Node) -> Plans {

@@ -1,15 +1,15 @@
 //! The rewriter held to its claims: same results, expected kernels, the same bytes whatever the threads.
 
-mod interpret;
+mod laws;
 mod models;
 
 use super::{Math, RewriteOptions, RewriteReport, optimize};
+use crate::eval::{Tensor, evaluate};
 use crate::functional::PureGraph;
 use crate::ir::{Distribution, Graph};
-use crate::ops::Op;
 use crate::seeded;
 use crate::source::{Bindings, parse};
-use crate::types::DType;
+use crate::types::TensorType;
 
 pub fn graph(text: &str) -> Graph {
     let (graph, mistakes) = parse(text, &Bindings::new());
@@ -23,46 +23,26 @@ pub fn pure(text: &str) -> PureGraph {
 }
 
 /// Inputs drawn for a graph: floats near one, small integers.
-pub fn inputs(graph: &Graph) -> Vec<Vec<u8>> {
-    let draw = |position: usize, dtype: DType, len: usize| {
-        let distribution = if dtype.is_float() {
+pub fn inputs(graph: &Graph) -> Vec<Tensor> {
+    let draw = |position: usize, ty: &TensorType| {
+        let distribution = if ty.dtype.is_float() {
             Distribution::Normal { mean: 0.1, std: 1.0 }
         } else {
             Distribution::Uniform { low: 0.0, high: 2.0 }
         };
-        seeded::draw(distribution, 90 + position as u64, dtype, len)
+        Tensor::new(ty.clone(), seeded::draw(distribution, 90 + position as u64, ty.dtype, ty.len()))
     };
-    graph
-        .inputs
-        .iter()
-        .enumerate()
-        .map(|(position, input)| {
-            let ty = graph.ty(input.value);
-            draw(position, ty.dtype, ty.len())
-        })
-        .collect()
+    graph.inputs.iter().enumerate().map(|(position, input)| draw(position, graph.ty(input.value))).collect()
 }
 
 /// Largest difference over the largest magnitude expected.
-pub fn distance(dtype: DType, expected: &[u8], found: &[u8]) -> f64 {
-    let size = dtype.size();
-    let element = |bytes: &[u8]| {
-        let mut all = [0u8; 8];
-        all[..size].copy_from_slice(bytes);
-        let bits = u64::from_le_bytes(all);
-        if dtype.is_float() {
-            situ_runtime::scalar::decode_float(dtype, bits)
-        } else {
-            situ_runtime::scalar::decode_int(dtype, bits) as f64
-        }
-    };
+pub fn distance(expected: &Tensor, found: &Tensor) -> f64 {
+    assert_eq!(expected.ty, found.ty, "results have one type");
     let (mut difference, mut magnitude) = (0f64, 1e-30f64);
-    assert_eq!(expected.len(), found.len(), "results have one length");
-    for (a, b) in expected.chunks_exact(size).zip(found.chunks_exact(size)) {
-        let (a, b) = (element(a), element(b));
-        magnitude = magnitude.max(a.abs());
-        difference =
-            difference.max(if a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() });
+    for (a, b) in expected.floats().into_iter().zip(found.floats()) {
+        magnitude = magnitude.max(if a.is_finite() { a.abs() } else { 0.0 });
+        let same = a == b || a.is_nan() && b.is_nan();
+        difference = difference.max(if same { 0.0 } else { (a - b).abs() });
     }
     difference / magnitude
 }
@@ -70,15 +50,20 @@ pub fn distance(dtype: DType, expected: &[u8], found: &[u8]) -> f64 {
 /// Optimises with and without rewriting, holds the results against each other and gives what rewriting made.
 pub fn compare(text: &str, math: Math, bound: f64) -> (PureGraph, RewriteReport) {
     let plain = RewriteOptions { rewrite: false, math, ..RewriteOptions::default() };
-    let (expected, _) = optimize(pure(text), &plain).expect("plain rewriting");
+    let source = pure(text);
+    let arguments = inputs(&source);
+    let expected = evaluate(&source, &arguments).expect("the source evaluates");
+    let (unrewritten, _) = optimize(source, &plain).expect("plain rewriting");
     let (found, report) =
         optimize(pure(text), &RewriteOptions { math, ..RewriteOptions::default() }).expect("rewriting");
-    let arguments = inputs(&expected);
-    let expected_results = interpret::run(&expected, &arguments);
-    let results = interpret::run(&found, &arguments);
-    for ((dtype, a), (_, b)) in expected_results.iter().zip(&results) {
-        let far = distance(*dtype, a, b);
-        assert!(far <= bound, "{far} apart, {:?}\n{}", report.rules, outline(&found));
+    for graph in [&unrewritten, &found] {
+        let mistakes = crate::ir::verify(graph);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let results = evaluate(graph, &arguments).expect("the result evaluates");
+        for (expected, found) in expected.iter().zip(&results) {
+            let far = distance(expected, found);
+            assert!(far <= bound, "{far} apart, {:?}\n{}", report.rules, outline(graph));
+        }
     }
     (found, report)
 }
@@ -99,10 +84,6 @@ pub fn outline(graph: &Graph) -> String {
     text
 }
 
-pub fn kernels(graph: &Graph) -> usize {
-    graph.body_insts().filter(|(_, inst)| matches!(inst.op, Op::Kernel { .. })).count()
-}
-
 #[test]
 fn a_bias_and_an_activation_join_their_matmul() {
     let text = "graph g {\n input %x: f32[4, 8]\n input %w: f32[8, 6]\n input %b: f32[6]\n \
@@ -110,4 +91,78 @@ fn a_bias_and_an_activation_join_their_matmul() {
     let (found, report) = compare(text, Math::Default, 1e-6);
     assert_eq!(outline(&found), "kernel matmul add relu\n");
     assert_eq!(report.rules.get("fuse"), Some(&2));
+}
+
+#[test]
+fn a_weight_only_part_is_computed_when_compiling() {
+    let text = "graph g {\n input %x: f32[2, 4, 6, 6]\n const %w: f32[8, 4, 3, 3] = seeded(normal, std=0.3, seed=1)\n \
+        const %b: f32[8] = seeded(normal, std=0.3, seed=2)\n const %s: f32[8] = seeded(uniform, low=0.5, high=1.5, seed=3)\n \
+        const %h: f32[8] = seeded(normal, std=0.3, seed=4)\n const %m: f32[8] = seeded(normal, std=0.3, seed=5)\n \
+        const %v: f32[8] = seeded(uniform, low=0.5, high=1.5, seed=6)\n \
+        %c = conv %x, %w, %b {strides=[1, 1], pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1], groups=1}\n \
+        %n = batch_norm %c, %s, %h, %m, %v {eps=1e-5}\n %r = relu %n\n return %r\n}";
+    let (found, report) = compare(text, Math::Default, 1e-5);
+    assert!(outline(&found).ends_with("kernel conv add relu\n"), "{}", outline(&found));
+    assert_eq!(report.kernels_after, 1, "{report:?}");
+}
+
+#[test]
+fn strict_mathematics_keeps_every_bit() {
+    let text = models::block(1);
+    compare(&text, Math::Strict, 0.0);
+}
+
+#[test]
+fn the_same_graph_whatever_the_threads() {
+    let text = models::block(3);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let (graph, report) = optimize(pure(&text), &RewriteOptions::default()).expect("rewriting");
+            (crate::ir::print(&graph), report)
+        })
+    };
+    let first = run(1);
+    for threads in [2, 3, 5] {
+        assert_eq!(run(threads), first);
+    }
+}
+
+#[test]
+fn layers_are_optimised_once() {
+    let report = |layers| optimize(pure(&models::block(layers)), &RewriteOptions::default()).expect("rewriting").1;
+    let (few, many) = (report(3), report(9));
+    assert_eq!(few.unique_regions, many.unique_regions);
+    assert_eq!(few.nodes, many.nodes);
+    assert!(few.nodes < 20 * few.source_ops, "{few:?}");
+    assert_eq!(few.overflows + many.overflows, 0);
+    assert_eq!(many.kernels_after, 3 * few.kernels_after);
+}
+
+#[test]
+fn over_the_cap_a_region_stays_as_it_was() {
+    let options = RewriteOptions { node_cap: 1, ..RewriteOptions::default() };
+    let source = pure(&models::block(1));
+    let arguments = inputs(&source);
+    let expected = evaluate(&source, &arguments).expect("the source evaluates");
+    let (found, report) = optimize(source, &options).expect("rewriting");
+    assert!(report.overflows > 0);
+    let (_, free) = optimize(pure(&models::block(1)), &RewriteOptions::default()).expect("rewriting");
+    assert!(report.kernels_after > free.kernels_after, "{report:?}");
+    let results = evaluate(&found, &arguments).expect("the result evaluates");
+    assert!(distance(&expected[0], &results[0]) < 1e-5);
+}
+
+#[test]
+fn kernels_ask_for_operands_that_nobody_reads_later() {
+    let text = "graph g {\n input %x: f32[4, 8]\n input %w: f32[8, 8]\n %a = matmul %x, %w\n %b = matmul %a, %w\n \
+        %c = add %a, %b\n return %c\n}";
+    let (found, report) = compare(text, Math::Default, 1e-6);
+    assert_eq!(outline(&found), "kernel matmul\nkernel matmul add\n");
+    assert_eq!(report.requests, 0, "the sum reads a matmul operand elsewhere than where it writes");
+    let text = "graph g {\n input %x: f32[4, 8]\n input %w: f32[8, 8]\n %a = matmul %x, %w\n %d = softmax %a {axis=1}\n \
+        %b = matmul %x, %w\n %s = softmax %d {axis=1}\n return %s\n}";
+    let (found, _) = compare(text, Math::Default, 1e-6);
+    let tied = found.body_insts().filter(|(_, inst)| inst.tie.is_some()).count();
+    assert_eq!(tied, 2, "{}", outline(&found));
 }

@@ -1,1 +1,0 @@
-//! Orders against brute force.
