@@ -53,7 +53,8 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     }
     section.resize(section.len().next_multiple_of(ALIGNMENT as usize), 0);
     let block = Block::copied(&section).map_err(|error| fault(error.to_string()))?;
-    let executable = Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report, report_text };
+    let executable =
+        Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report, report_text };
     let compiled = Compiled::new(executable, Weights::owned(block)).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();

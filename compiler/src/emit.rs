@@ -37,8 +37,11 @@ pub fn emit(planned: &Planned) -> Result<Plan, Fault> {
             write.base = write.base.map(|base| values.number(base));
             write.access.value = values.number(write.access.value);
         }
-        let label =
-            if node.location.text.is_empty() { node.label.clone() } else { format!("{} ({})", node.label, node.location.text) };
+        let label = if node.location.text.is_empty() {
+            node.label.clone()
+        } else {
+            format!("{} ({})", node.label, node.location.text)
+        };
         steps.push(Step { kernel: node.kernel.clone(), reads, writes, workspace: planned.workspaces[position], label });
     }
     let outputs = graph
@@ -148,7 +151,9 @@ pub fn weights(planned: &Planned, source: &Graph) -> Result<Weights, Fault> {
         rest = after;
         at = offset + bytes;
     }
-    parts.into_par_iter().try_for_each(|(part, weight)| write_weight(part, weight, source.constant(weight.constant)))?;
+    parts
+        .into_par_iter()
+        .try_for_each(|(part, weight)| write_weight(part, weight, source.constant(weight.constant)))?;
     Ok(Weights::owned(block))
 }
 

@@ -172,8 +172,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         report_text: report.clone(),
     };
     let weights = emit::weights(planned, &rewritten)?;
-    let compiled = Compiled::new(executable, weights)
-        .map_err(|invalid| Fault { stage: "emit", message: invalid.to_string() })?;
+    let compiled =
+        Compiled::new(executable, weights).map_err(|invalid| Fault { stage: "emit", message: invalid.to_string() })?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Fault { stage: "check", message: findings.join("; ") }
@@ -238,4 +238,3 @@ pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Resu
         _ => return None,
     })
 }
-

@@ -23,10 +23,8 @@ pub enum Permission {
 
 /// The `(read, write)` pairs that may share bytes.
 pub fn contract(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Vec<(usize, usize, Permission)> {
-    // A kernel with several results is not tied: the order of its stores is not part of any contract.
-    let [write] = writes else { return Vec::new() };
-    let target = &write.access;
-    if !target.layout.is_injective() {
+    // Of the kernels with several results only `Map` loads all its operands before it stores the first.
+    if writes.len() != 1 && !matches!(kernel, Kernel::Map { .. }) {
         return Vec::new();
     }
     let body = kernel.body_operands(reads.len());
@@ -34,13 +32,23 @@ pub fn contract(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Vec<(usi
         Kernel::Map { .. } => Some(Permission::SameIndex),
         Kernel::Row { .. } if read < body => Some(Permission::RowLocal),
         Kernel::Row { .. } => Some(Permission::SameIndex),
-        Kernel::Reduce { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } if read >= body => {
+        Kernel::Reduce { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } | Kernel::ConvTranspose { .. }
+            if read >= body =>
+        {
             Some(Permission::Accumulate)
         }
         _ => None,
     };
-    (0..reads.len())
-        .filter(|&read| reads[read].dtype.size() == target.dtype.size() && reads[read].layout == target.layout)
-        .filter_map(|read| permission(read).map(|permission| (read, 0, permission)))
-        .collect()
+    let mut permitted = Vec::new();
+    for (index, write) in writes.iter().enumerate() {
+        let target = &write.access;
+        if !target.layout.is_injective() {
+            continue;
+        }
+        for (read, access) in reads.iter().enumerate() {
+            let same = access.dtype.size() == target.dtype.size() && access.layout == target.layout;
+            permitted.extend(permission(read).filter(|_| same).map(|permission| (read, index, permission)));
+        }
+    }
+    permitted
 }

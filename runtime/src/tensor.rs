@@ -2,6 +2,8 @@
 
 use half::{bf16, f16};
 
+use std::borrow::Cow;
+
 use crate::arena::{Block, OutOfMemory};
 use crate::types::{DType, elements};
 
@@ -54,7 +56,7 @@ impl std::error::Error for TensorError {}
 #[derive(Debug)]
 pub struct Tensor {
     dtype: DType,
-    shape: Vec<usize>,
+    shape: Cow<'static, [usize]>,
     block: Block,
 }
 
@@ -62,7 +64,7 @@ impl Default for Tensor {
     /// The tensor without elements; it owns no memory.
     fn default() -> Tensor {
         let block = Block::zeroed(0).expect("an empty block needs no memory");
-        Tensor { dtype: DType::U8, shape: vec![0], block }
+        Tensor { dtype: DType::U8, shape: Cow::Borrowed(&[0]), block }
     }
 }
 
@@ -71,7 +73,7 @@ impl Tensor {
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
         let count = elements(shape).ok_or_else(|| TensorError::Shape { shape: shape.to_vec(), elements: 0 })?;
         let block = Block::zeroed(count as u64 * dtype.size() as u64).map_err(TensorError::OutOfMemory)?;
-        Ok(Tensor { dtype, shape: shape.to_vec(), block })
+        Ok(Tensor { dtype, shape: Cow::Owned(shape.to_vec()), block })
     }
 
     /// A copy of `data`, in row-major order.

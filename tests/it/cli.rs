@@ -75,8 +75,17 @@ fn compile_check_run_report() {
     assert_eq!(from_file, said(&["report", model, "--bind", "B=4"]).1);
     let json: serde_json::Value = serde_json::from_str(&said(&["report", &file, "--json"]).1).expect("JSON");
     for key in [
-        "schema", "source_ops", "kernels", "weights_bytes", "peak", "arena_bytes", "lower_bound_bytes",
-        "arena_bytes_without_inplace", "ties", "refusals", "rules",
+        "schema",
+        "source_ops",
+        "kernels",
+        "weights_bytes",
+        "peak",
+        "arena_bytes",
+        "lower_bound_bytes",
+        "arena_bytes_without_inplace",
+        "ties",
+        "refusals",
+        "rules",
     ] {
         assert!(json.get(key).is_some(), "the report lacks {key}");
     }

@@ -52,7 +52,7 @@ const WRONG: &[(&str, &str)] = &[
     ("graph g {\n input %x: f32[2, 3]\n %z = slice %x {axis=0, start=0, end=2, step=0}\n return z=%z\n}", ""),
     ("graph g {\n input %x: f32[2, 3]\n %z = matmul %x, %x\n return z=%z\n}", "multiply"),
     ("graph g {\n input %x: f32[2, 3]\n %z = softmax %x {axis=5}\n return z=%z\n}", "axis"),
-    ("graph g {\n input %x: f32[2, 3]\n %z = softmax %x\n return z=%z\n}", "axis"),
+    ("graph g {\n input %x: f32[2, 3]\n %z = permute %x\n return z=%z\n}", "axes"),
     ("graph g {\n input %x: f32[2, 3]\n %z = softmax %x {axis=hello}\n return z=%z\n}", "axis"),
     ("graph g {\n input %x: f32[2, 3]\n %z = relu %x {speed=9}\n return z=%z\n}", "speed"),
     ("graph g {\n input %x: f32[2, 3]\n %z = relu_ %x\n return z=%z\n}", "%x"),

@@ -2,9 +2,16 @@
 
 mod support;
 
-mod alias;
+mod tidy;
 mod docs;
-mod functional;
 mod text;
+mod alias;
+mod functional;
 mod kernels;
 mod memory;
+mod examples;
+mod determinism;
+mod allocation;
+mod hostile;
+mod cli;
+mod library;

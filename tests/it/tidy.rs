@@ -59,8 +59,25 @@ fn files_are_short() {
 
 /// Stages in the order of the pipeline. `eval` is the meaning of a graph, which several stages ask for.
 const STAGES: &[&str] = &[
-    "diagnostic", "types", "ops", "seeded", "ir", "npz", "eval", "source", "alias", "functional", "rewrite", "lower", "place",
-    "plan", "report", "emit", "pipeline", "conformance",
+    "diagnostic",
+    "types",
+    "ops",
+    "seeded",
+    "ir",
+    "npz",
+    "eval",
+    "source",
+    "alias",
+    "functional",
+    "rewrite",
+    "lower",
+    "place",
+    "plan",
+    "report",
+    "emit",
+    "pipeline",
+    "bundle",
+    "conformance",
 ];
 
 #[test]
@@ -104,10 +121,12 @@ const UNSAFE: &[&str] = &[
 #[test]
 fn unsafe_has_its_places() {
     for (name, text) in sources("runtime/src") {
-        let allowed = UNSAFE.iter().any(|place| name.starts_with(place));
-        let found = code(&text).lines().any(|line| {
-            line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe")
-        });
+        // Tests call the raw entry point; what they do is not shipped.
+        let test = name.ends_with("tests.rs");
+        let allowed = test || UNSAFE.iter().any(|place| name.starts_with(place));
+        let found = code(&text)
+            .lines()
+            .any(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe"));
         assert!(allowed || !found, "{name} holds unsafe code");
     }
     for file in ["compiler/src/lib.rs", "compiler/src/main.rs"] {
@@ -157,7 +176,7 @@ fn ir_is_not_serialised() {
 /// Every path in backticks in the documents exists.
 #[test]
 fn documents_name_what_exists() {
-    for document in ["README.md", "docs/architecture.md"] {
+    for document in ["README.md", "docs/architecture.md", "docs/report.md", "docs/ir.md"] {
         let text = fs::read_to_string(root().join(document)).expect("a document");
         for quoted in text.split('`').skip(1).step_by(2) {
             let looks_like_path = quoted.contains('/') && !quoted.contains([' ', '<', '*', ':', '{', '…']);

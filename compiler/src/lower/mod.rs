@@ -15,7 +15,7 @@
 mod body;
 mod cores;
 mod graph;
-mod views;
+use crate::ops::views;
 
 pub use graph::{LowerOptions, find_workspaces, lower};
 

@@ -10,6 +10,7 @@
 pub mod attr;
 pub mod shape;
 mod table;
+pub mod views;
 
 pub use attr::{AttrValue, Attribute, Float};
 pub use situ_runtime::kernel::{

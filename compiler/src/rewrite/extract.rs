@@ -4,11 +4,13 @@
 //! each class and, for each value inside kernels, whether its users compute it themselves or read it from memory. From a
 //! greedy start over bit sets, single changes are kept while they lower the cost, in a fixed order.
 
+use super::analysis::op_of;
 use super::cost::{IMPOSSIBLE, LAUNCH, VIEW};
 use super::fuse::{self, Fused};
 use super::language::Kind;
 use super::table::Table;
-use crate::ops::Class;
+use crate::ops::{Class, views};
+use crate::types::Layout;
 
 /// One way for each class.
 #[derive(Clone, Debug)]
@@ -215,7 +217,9 @@ impl Walk<'_> {
         let read = || way.children.iter().map(|&child| self.table.entries[child as usize].bytes).sum::<u64>();
         match way.class {
             _ if entry.weight => 1,
-            Some(Class::View) if way.kind == Kind::RESHAPE && !self.is_view(way.children[0]) => {
+            Some(Class::View)
+                if way.kind == Kind::RESHAPE && !self.is_view(way.children[0], &self.table.ty(class).shape) =>
+            {
                 LAUNCH + 2 * entry.bytes
             }
             Some(Class::View) => VIEW,
@@ -223,14 +227,22 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether a reshape of this class surely moves nothing: what it reads is dense, or only axes of extent 1 change.
-    fn is_view(&self, class: u32) -> bool {
+    /// Whether a reshape of this class to `shape` moves nothing.
+    fn is_view(&self, class: u32, shape: &[usize]) -> bool {
         let way = &self.table.entries[class as usize].alternatives[self.choice.pick[class as usize] as usize];
-        match way.class {
-            Some(Class::View) if way.kind == Kind::RESHAPE => self.is_view(way.children[0]),
-            Some(Class::View) => false,
-            _ => true,
-        }
+        way.class != Some(Class::View) || views::reshape(&self.layout(class), shape).is_some()
+    }
+
+    /// Where the elements of a memory class lie under the choice.
+    fn layout(&self, class: u32) -> Layout {
+        let way = &self.table.entries[class as usize].alternatives[self.choice.pick[class as usize] as usize];
+        let egraph = self.table.egraph;
+        let seen = (way.class == Some(Class::View))
+            .then(|| op_of(egraph, &egraph.nodes()[way.id]))
+            .flatten()
+            .and_then(|op| views::apply(&op, &self.layout(way.children[0])))
+            .and_then(|layouts| layouts.into_iter().next());
+        seen.unwrap_or_else(|| Layout::dense(&self.table.ty(class).shape))
     }
 }
 

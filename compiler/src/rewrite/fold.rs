@@ -3,7 +3,7 @@
 //! Views of constants stay views: a kernel reads them where they are. Bounds on size and work keep a small model from
 //! becoming a large file or a slow compilation; what is beyond them stays an instruction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rebuild::{Rebuild, fault};
 use crate::diagnostic::Fault;
@@ -20,13 +20,15 @@ const MOST_GROWTH: usize = 4;
 const SMALL_BYTES: usize = 1 << 16;
 /// Most multiply-adds of one folded contraction.
 const MOST_WORK: usize = 1 << 27;
+/// Most views between a constant and a view of it; one more is computed.
+const MOST_VIEWS: usize = 16;
 /// Constants up to this many elements are looked at for being the same everywhere.
 const MOST_COMPARED: usize = 1 << 16;
 
 /// The graph with its constant part evaluated.
 pub(super) fn fold(graph: &Graph) -> Result<Graph, Fault> {
     let names = graph.values.iter().map(|value| value.name.clone()).collect();
-    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeSet::new(), names };
+    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeMap::new(), names };
     for (_, inst) in graph.body_insts() {
         folder.instruction(inst)?;
     }
@@ -35,8 +37,8 @@ pub(super) fn fold(graph: &Graph) -> Result<Graph, Fault> {
 
 struct Folder<'a> {
     new: Rebuild<'a>,
-    /// New values that are views of constants.
-    views: BTreeSet<ValueId>,
+    /// New values that are views of constants, with the number of views between.
+    views: BTreeMap<ValueId, usize>,
     names: BTreeSet<String>,
 }
 
@@ -45,11 +47,12 @@ impl Folder<'_> {
         let operands = self.new.values(&inst.operands)?;
         let constant = !operands.is_empty() && operands.iter().all(|&operand| self.is_constant(operand));
         let class = inst.op.row().class;
-        if constant && class == Class::View {
+        let depth = operands.first().and_then(|operand| self.views.get(operand)).map_or(1, |depth| depth + 1);
+        if constant && class == Class::View && depth <= MOST_VIEWS {
             self.new.copy(inst)?;
             for &result in &inst.results {
                 let result = self.new.value(result)?;
-                self.views.insert(result);
+                self.views.insert(result, depth);
             }
             return Ok(());
         }
@@ -71,7 +74,7 @@ impl Folder<'_> {
     }
 
     fn is_constant(&self, value: ValueId) -> bool {
-        matches!(self.new.graph.value(value).def, Def::Constant(_)) || self.views.contains(&value)
+        matches!(self.new.graph.value(value).def, Def::Constant(_)) || self.views.contains_key(&value)
     }
 
     fn is_moderate(&self, inst: &Inst, operands: &[ValueId]) -> bool {

@@ -13,6 +13,8 @@ use crate::ops::Class;
 const MOST_OPERANDS: usize = 16;
 /// Most ops of a kernel.
 const MOST_OPS: usize = 64;
+/// Most registers that the programs of a kernel may need: operands, literals and ops.
+const MOST_REGISTERS: usize = situ_runtime::point::MAX_REGISTERS - 8;
 
 /// A kernel: inner classes it computes, operands first, and memory classes it reads.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Fused {
     pub prologue_loads: Vec<u32>,
     pub core_loads: Vec<u32>,
     pub epilogue_loads: Vec<u32>,
+    /// Inner classes that are elements written into the body.
+    literals: Vec<u32>,
 }
 
 impl Fused {
@@ -77,7 +81,9 @@ pub(super) fn fuse(table: &Table, choice: &Choice, root: u32) -> Option<Fused> {
     loop {
         let mut growth = Growth { table, choice, root, left: ops, open: Vec::new(), fused: Fused::default() };
         growth.after(root)?;
-        if growth.fused.loads().len() <= MOST_OPERANDS || ops == 1 {
+        let loads = growth.fused.loads().len();
+        let registers = loads + growth.fused.literals.len() + growth.fused.members().count();
+        if loads <= MOST_OPERANDS && registers <= MOST_REGISTERS || ops == 1 {
             return Some(growth.fused);
         }
         ops /= 2;
@@ -139,6 +145,7 @@ impl Growth<'_> {
         let table = self.table;
         let entry = &table.entries[class as usize];
         if is_literal(table, class) {
+            self.literal(class);
             return Some(());
         }
         let joins = self.left > 0
@@ -160,9 +167,19 @@ impl Growth<'_> {
         Some(())
     }
 
+    fn literal(&mut self, class: u32) {
+        if !self.fused.literals.contains(&class) {
+            self.fused.literals.push(class);
+        }
+    }
+
     /// An operand of a row core, over the core's input domain.
     fn before_operand(&mut self, class: u32) -> Option<()> {
-        if self.fused.prologue.contains(&class) || is_literal(self.table, class) {
+        if self.fused.prologue.contains(&class) {
+            return Some(());
+        }
+        if is_literal(self.table, class) {
+            self.literal(class);
             return Some(());
         }
         if self.open.contains(&class) {

@@ -100,8 +100,9 @@ impl Uses {
         uses
     }
 
-    /// Whether the value is in memory whatever the rewriter does, so that nothing could be fused across it.
-    fn is_stored(&self, graph: &Graph, value: ValueId) -> bool {
+    /// Whether the value is in memory whatever the rewriter does, so that nothing could be fused across it. Looks through
+    /// `depth` views.
+    fn is_stored(&self, graph: &Graph, value: ValueId, depth: usize) -> bool {
         let rows = |id: &InstId| graph.inst(*id).op.row().class == Class::Row;
         let users = &self.users[value.index()];
         self.output[value.index()]
@@ -110,7 +111,9 @@ impl Uses {
                 let inst = graph.inst(id);
                 match inst.op.row().class {
                     Class::Contraction | Class::Opaque => true,
-                    Class::View => inst.results.iter().any(|&result| self.is_stored(graph, result)),
+                    Class::View if depth > 0 => {
+                        inst.results.iter().any(|&result| self.is_stored(graph, result, depth - 1))
+                    }
                     _ => false,
                 }
             })
@@ -153,7 +156,9 @@ fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
         };
         let made_by_view =
             |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
-        if length >= SHORTEST && narrow && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value))
+        if length >= SHORTEST
+            && narrow
+            && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value, 4))
         {
             cuts.push(p + 1);
             start = p + 1;

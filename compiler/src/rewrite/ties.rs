@@ -135,8 +135,12 @@ fn reads_where_it_writes(graph: &Graph, body: BlockId, k: usize, result: ValueId
 struct Prices {
     /// The value whose bytes a view shows.
     root: Vec<ValueId>,
-    /// Last position at which the bytes of a root are read; past the end for what outlives the run.
-    last: Vec<usize>,
+    /// Positions at which the bytes of a root are read.
+    readers: Vec<Vec<usize>>,
+    /// Whether the bytes outlive the run or are not the program's.
+    kept: Vec<bool>,
+    /// For each position, the positions that need its result; empty for programs too long for it.
+    after: Vec<Vec<u64>>,
     /// Whether the whole root is seen in row-major order.
     whole: Vec<bool>,
 }
@@ -146,7 +150,9 @@ impl Prices {
         let count = graph.values.len();
         let mut prices = Prices {
             root: (0..count).map(|at| ValueId(at as u32)).collect(),
-            last: vec![0; count],
+            readers: vec![Vec::new(); count],
+            kept: vec![false; count],
+            after: after(graph),
             whole: vec![true; count],
         };
         for (position, (_, inst)) in graph.body_insts().enumerate() {
@@ -154,7 +160,7 @@ impl Prices {
             for &operand in &inst.operands {
                 let root = prices.root[operand.index()];
                 if !view {
-                    prices.last[root.index()] = prices.last[root.index()].max(position);
+                    prices.readers[root.index()].push(position);
                 }
             }
             if view {
@@ -168,7 +174,7 @@ impl Prices {
         }
         let kept = graph.outputs.iter().map(|output| output.value).chain(graph.finals.iter().map(|&(_, value)| value));
         for value in kept {
-            prices.last[prices.root[value.index()].index()] = usize::MAX;
+            prices.kept[prices.root[value.index()].index()] = true;
         }
         for (at, value) in graph.values.iter().enumerate() {
             let kept = match value.def {
@@ -176,9 +182,7 @@ impl Prices {
                 Def::Constant(_) => true,
                 _ => false,
             };
-            if kept {
-                prices.last[at] = usize::MAX;
-            }
+            prices.kept[at] |= kept;
         }
         prices
     }
@@ -186,15 +190,44 @@ impl Prices {
     /// Bytes saved if the kernel at `position` may overwrite `operand`; less where later readers would have to run before
     /// it; `None` where that cannot be.
     fn price(&self, graph: &Graph, position: usize, operand: ValueId) -> Option<usize> {
-        let root = self.root[operand.index()];
-        if !self.whole[operand.index()] {
+        let root = self.root[operand.index()].index();
+        if !self.whole[operand.index()] || self.kept[root] {
             return None;
         }
         let bytes = graph.ty(operand).bytes();
-        match self.last[root.index()] {
-            usize::MAX => None,
-            last if last <= position => Some(bytes),
-            _ => Some(bytes / 2),
+        let later: Vec<usize> = self.readers[root].iter().copied().filter(|&reader| reader > position).collect();
+        if later.is_empty() {
+            return Some(bytes);
+        }
+        let after = self.after.get(position)?;
+        let free = later.iter().all(|&reader| after[reader / 64] >> (reader % 64) & 1 == 0);
+        free.then_some(bytes / 2)
+    }
+}
+
+/// Programs up to this long are asked which instruction needs which.
+const LONGEST: usize = 4096;
+
+/// For each position, the set of positions that need its results, directly or not.
+fn after(graph: &Graph) -> Vec<Vec<u64>> {
+    let count = graph.body().insts.len();
+    if count > LONGEST {
+        return Vec::new();
+    }
+    let mut sets = vec![vec![0u64; count.div_ceil(64)]; count];
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); graph.values.len()];
+    for (position, (_, inst)) in graph.body_insts().enumerate() {
+        for operand in &inst.operands {
+            users[operand.index()].push(position);
         }
     }
+    for (position, (_, inst)) in graph.body_insts().enumerate().collect::<Vec<_>>().into_iter().rev() {
+        let mut set = vec![0u64; count.div_ceil(64)];
+        for &user in inst.results.iter().flat_map(|result| &users[result.index()]) {
+            set[user / 64] |= 1 << (user % 64);
+            set.iter_mut().zip(&sets[user]).for_each(|(word, other)| *word |= other);
+        }
+        sets[position] = set;
+    }
+    sets
 }

@@ -12,6 +12,8 @@ use crate::kernel::share::{Share, share_units};
 use crate::simd::{Algorithm, Isa, Lanes};
 use crate::types::{DType, Layout};
 
+/// Elements whose keys are compared at once.
+const BLOCK: usize = 32;
 /// Elements passed over at once.
 const CHUNK: usize = 64;
 /// Lines searched side by side.
@@ -128,7 +130,16 @@ fn smallest_key<T: Element>(element: T) -> T::Key {
 
 #[inline(always)]
 fn search<T: Element>(line: &[T], last: bool, key: impl Fn(T) -> T::Key) -> usize {
-    let best = line.iter().fold(key(line[0]), |best, &element| best.max(key(element)));
+    // Every lane of a block keeps a maximum of its own, so that they make up vectors.
+    let (blocks, rest) = line.as_chunks::<BLOCK>();
+    let mut lanes = [key(line[0]); BLOCK];
+    for block in blocks {
+        for n in 0..BLOCK {
+            let candidate = key(block[n]);
+            lanes[n] = if candidate > lanes[n] { candidate } else { lanes[n] };
+        }
+    }
+    let best = lanes.into_iter().chain(rest.iter().map(|&element| key(element))).fold(lanes[0], T::Key::max);
     // Chunks are passed over whole, so that looking for the place is a vector loop too.
     let has_best = |chunk: &[T]| chunk.iter().fold(false, |any, &element| any | (key(element) == best));
     let is_best = |&element: &T| key(element) == best;

@@ -12,8 +12,10 @@ use crate::kernel::element::{Element, typed, typed_mut, with_element};
 use crate::kernel::share::{Share, share_units};
 use crate::types::{DType, Layout};
 
-/// Lines carried side by side.
+/// Lines carried side by side when they are neighbours.
 const TILE: usize = 64;
+/// Lines carried side by side when each is dense itself, so that one addition need not wait for the one before.
+const FEW: usize = 8;
 /// Elements that a thread should add up at least.
 const GRAIN: usize = 1 << 15;
 
@@ -25,6 +27,9 @@ pub struct PreparedCumulative {
     exclusive: bool,
     reverse: bool,
     x: Layout,
+    /// The axis along which lines run side by side: the innermost one but `axis` that has more than one line, or
+    /// `axis` itself when there is none.
+    side: usize,
 }
 
 /// `Cumulative`, validated.
@@ -35,7 +40,9 @@ pub fn prepare(
     reverse: bool,
     reads: &[Access],
 ) -> PreparedCumulative {
-    PreparedCumulative { dtype: reads[0].dtype, function, axis, exclusive, reverse, x: reads[0].layout.clone() }
+    let x = reads[0].layout.clone();
+    let side = (0..x.rank()).rfind(|&n| n != axis && x.shape[n] > 1).unwrap_or(axis);
+    PreparedCumulative { dtype: reads[0].dtype, function, axis, exclusive, reverse, x, side }
 }
 
 impl PreparedCumulative {
@@ -45,14 +52,15 @@ impl PreparedCumulative {
             return Ok(());
         }
         let layout = out.layout;
-        let inner: usize = self.x.shape[self.axis..].iter().product();
+        let lead = self.axis.min(self.side);
+        let inner: usize = self.x.shape[lead..].iter().product();
         let grain = GRAIN.div_ceil(inner);
         with_element!(self.dtype, T => {
             let x: Option<&[T]> = match call.reads[0].source {
                 Source::Bytes(bytes) => Some(typed(bytes)),
                 Source::Written(_) => None,
             };
-            share_units(call.threads, std::array::from_mut(out), self.axis, grain, call.workspace, 0, |share| {
+            share_units(call.threads, std::array::from_mut(out), lead, grain, call.workspace, 0, |share| {
                 let Share { units, targets: [bytes], starts: [start], .. } = share;
                 let lines = Lines { kernel: self, x, out: typed_mut(bytes), start };
                 lines.run(layout, units);
@@ -74,23 +82,24 @@ impl<T: Element> Lines<'_, T> {
     fn run(mut self, layout: &Layout, units: std::ops::Range<usize>) {
         let axis = self.kernel.axis;
         let x = if self.x.is_some() { &self.kernel.x } else { layout };
-        // Units are the leading axes; within one, the axes behind `axis` are lines, the last of them side by side.
+        // Units are the axes before both `axis` and `side`.
         let rank = x.rank();
-        let side = rank - 1;
+        let side = self.kernel.side;
         let mut shape = [1usize; crate::types::MAX_RANK];
         shape[..rank].copy_from_slice(&x.shape);
         shape[axis] = 1;
         let (width, steps) =
             if side == axis { (1, [0, 0]) } else { (shape[side], [x.strides[side], layout.strides[side]]) };
         shape[side] = 1;
-        let inner: usize = shape[axis..rank].iter().product();
+        let inner: usize = shape[axis.min(side)..rank].iter().product();
         let views = [(x.offset, &x.strides[..]), (layout.offset, &layout.strides[..])];
         let mut odometer = Odometer::new(&shape[..rank], views).range(units.start * inner, units.len() * inner);
         let along = [x.strides[axis], layout.strides[axis]];
         while let Some(at) = odometer.advance() {
-            for tile in (0..width).step_by(TILE) {
+            let most = if steps[1] == 1 { TILE } else { FEW };
+            for tile in (0..width).step_by(most) {
                 let first = [0, 1].map(|n| at[n] + tile as i64 * steps[n]);
-                let width = TILE.min(width - tile);
+                let width = most.min(width - tile);
                 if T::IS_FLOAT {
                     self.tile(first, along, steps, width, 0.0, 1.0, T::to_f64, T::from_f64, |a, b| a + b, |a, b| a * b);
                 } else {

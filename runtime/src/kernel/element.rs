@@ -125,11 +125,14 @@ macro_rules! float_element {
 
             #[inline(always)]
             fn key(self) -> $bits {
+                // Without branches, whose outcome nobody could predict: the sign of every other element.
                 let bits = self.to_bits();
                 let sign: $bits = 1 << (<$bits>::BITS - 1);
+                let magnitude = bits & !sign;
                 // Minus zero gets the key of zero.
-                let key = if bits & sign == 0 || bits == sign { bits | sign } else { !bits };
-                if <$type>::is_nan(self) { <$bits>::MAX } else { key }
+                let bits = if magnitude == 0 { 0 } else { bits };
+                let flipped = (0 as $bits).wrapping_sub(bits >> (<$bits>::BITS - 1)) | sign;
+                if magnitude > <$type>::INFINITY.to_bits() { <$bits>::MAX } else { bits ^ flipped }
             }
 
             #[inline(always)]

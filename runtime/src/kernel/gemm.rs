@@ -129,8 +129,9 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// The first `depth` elements of a row.
     #[inline(always)]
-    fn row(&self, index: usize, depth: usize) -> &'a [f32] {
+    pub fn row(&self, index: usize, depth: usize) -> &'a [f32] {
         let start = (self.start + index as i64 * self.stride) as usize;
         &self.elements[start..][..depth]
     }

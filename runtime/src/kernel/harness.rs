@@ -1,6 +1,8 @@
 //! Runs kernels on generated operands for tests: untied and tied, shifted in memory, on every instruction set and
 //! several threads, and against their scalar meanings.
 
+use std::sync::OnceLock;
+
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, Operand, Source, Target, Threads};
 use crate::kernel::domain::{for_each_index, position};
@@ -51,6 +53,13 @@ pub(crate) fn strided(shape: &[usize], strides: &[i64]) -> Layout {
 
 fn storage_len(layout: &Layout) -> usize {
     layout.hull().map_or(0, |(_, high)| high as usize)
+}
+
+/// A pool of `count` threads, shared by all tests.
+fn pool(count: usize) -> &'static rayon::ThreadPool {
+    static POOLS: [OnceLock<rayon::ThreadPool>; 4] = [const { OnceLock::new() }; 4];
+    let start = || rayon::ThreadPoolBuilder::new().num_threads(count).build().expect("threads can be started");
+    POOLS[count].get_or_init(start)
 }
 
 /// Bytes in memory whose address is a multiple of 64, `shift` elements further on.
@@ -112,6 +121,11 @@ impl Case {
     /// The elements of every result, in row-major order of its layout, by the kernel's scalar meaning.
     pub(crate) fn expected(&self) -> Vec<Vec<u64>> {
         self.execute(&How::plain(), &|_, call| reference::run(&self.kernel, call), 256, None)
+    }
+
+    /// As [`expected`](Self::expected), with operands tied as `how` says, whatever the contract.
+    pub(crate) fn expected_tied(&self, how: &How) -> Vec<Vec<u64>> {
+        self.execute(how, &|_, call| reference::run(&self.kernel, call), 256, None)
     }
 
     /// The elements of every result, in row-major order of its layout. Panics when the kernel writes anything else.

@@ -43,9 +43,9 @@ enum Form {
 
 /// Strides of a factor over the written stack, and along `k`.
 #[derive(Clone, Debug)]
-struct Side {
-    stack: StackStrides,
-    depth: i64,
+pub struct Side {
+    pub stack: StackStrides,
+    pub depth: i64,
 }
 
 /// Columns that the plain loop takes at a time.
@@ -312,6 +312,10 @@ impl<'a> Floats<'a> {
     /// Copies `target.len()` elements, `stride` apart from `start` on.
     #[inline]
     pub fn copy(&self, start: i64, stride: i64, target: &mut [f32]) {
+        // Nothing may have any position.
+        if target.is_empty() {
+            return;
+        }
         let first = start as usize;
         if stride == 1 {
             match self {
@@ -343,11 +347,11 @@ impl<'a> Floats<'a> {
 }
 
 /// A factor of one call.
-struct Matrix<'a> {
-    floats: Floats<'a>,
-    offset: i64,
-    side: &'a Side,
-    stack: &'a Stack,
+pub struct Matrix<'a> {
+    pub floats: Floats<'a>,
+    pub offset: i64,
+    pub side: &'a Side,
+    pub stack: &'a Stack,
 }
 
 impl<'a> Matrix<'a> {
@@ -416,7 +420,7 @@ impl Right for PackedMatrix<'_> {
 }
 
 /// A right factor of any layout.
-struct RightMatrix<'a>(Matrix<'a>);
+pub struct RightMatrix<'a>(pub Matrix<'a>);
 
 impl Right for RightMatrix<'_> {
     fn in_place(&self, _: usize, _: usize, _: usize) -> Option<Panels<'_>> {

@@ -27,7 +27,9 @@ pub mod element;
 pub mod map;
 pub mod parallel;
 pub mod prepared;
+pub mod reduce;
 pub mod reference;
+pub mod row;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
@@ -37,6 +39,7 @@ mod pool;
 mod resize;
 mod scatter;
 mod share;
+mod sum;
 mod top_k;
 pub(crate) mod validate;
 
@@ -45,13 +48,20 @@ pub mod gemm;
 pub mod epilogue;
 pub mod matmul;
 pub mod conv;
+pub mod recurrent;
 #[cfg(test)]
 mod testing;
 
 #[cfg(test)]
+mod contract_tests;
+#[cfg(test)]
 pub(crate) mod harness;
 #[cfg(test)]
 mod map_tests;
+#[cfg(test)]
+mod reduce_tests;
+#[cfg(test)]
+mod row_tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,9 @@ use crate::kernel::call::{Call, RunError, Source};
 use crate::kernel::conv::PreparedConv;
 use crate::kernel::map::Map;
 use crate::kernel::matmul::PreparedMatMul;
+use crate::kernel::recurrent::{Attributes, PreparedRecurrent};
+use crate::kernel::reduce::Reduce;
+use crate::kernel::row::Row;
 use crate::kernel::validate::validate;
 use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
@@ -29,7 +32,10 @@ enum Form {
     Map(Map),
     MatMul(Box<PreparedMatMul>),
     Pool(pool::PreparedPool),
+    Recurrent(Box<PreparedRecurrent>),
+    Reduce(Reduce),
     Resize(resize::PreparedResize),
+    Row(Row),
     Scatter(scatter::PreparedScatter),
     TopK(top_k::PreparedTopK),
     Reference(Kernel),
@@ -46,6 +52,14 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Map { program } => {
             Form::Map(Map::prepare(program, &read_layouts, &written_layouts, threads).map_err(named)?)
         }
+        Kernel::Reduce { function, axes, prologue, epilogue } => {
+            let programs = (prologue, epilogue);
+            let reduce = Reduce::prepare(*function, axes, programs, &read_layouts, written_layouts[0], threads);
+            Form::Reduce(reduce.map_err(named)?)
+        }
+        Kernel::Row { function, prologue, epilogue } => Form::Row(
+            Row::prepare(*function, prologue, epilogue, &read_layouts, written_layouts[0], threads).map_err(named)?,
+        ),
         Kernel::MatMul { dtype, packed, epilogue } => {
             let form = PreparedMatMul::prepare(*dtype, *packed, epilogue, reads, writes, threads);
             Form::MatMul(Box::new(form.map_err(named)?))
@@ -58,6 +72,12 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::ConvTranspose { dtype, window, groups, epilogue } => {
             PreparedConv::prepare_transpose(*dtype, window, *groups, epilogue, reads, writes, threads)
                 .map_or_else(|_| Form::Reference(kernel.clone()), |conv| Form::Conv(Box::new(conv)))
+        }
+        Kernel::Recurrent { function, hidden, reverse, clip, input_forget, packed: false } => {
+            let (function, hidden, clip, input_forget) = (*function, *hidden, *clip, *input_forget);
+            let attributes = Attributes { function, hidden, reverse, clip, input_forget };
+            PreparedRecurrent::prepare(attributes, reads, writes, threads)
+                .map_or_else(|_| Form::Reference(kernel.clone()), |recurrent| Form::Recurrent(Box::new(recurrent)))
         }
         Kernel::Pool { function, window, column_major } => {
             Form::Pool(pool::prepare(*function, window, *column_major, reads, writes, threads).map_err(named)?)
@@ -88,7 +108,10 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Form::Map(map) => map.workspace_bytes(),
         Form::MatMul(matmul) => matmul.workspace_bytes(),
         Form::Pool(pool) => pool.workspace_bytes(),
+        Form::Recurrent(recurrent) => recurrent.workspace_bytes(),
+        Form::Reduce(reduce) => reduce.workspace_bytes(),
         Form::Resize(resize) => resize.workspace_bytes(),
+        Form::Row(row) => row.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
         Form::Reference(kernel) => reference::workspace_bytes(kernel),
         Form::ArgReduce(_) | Form::Cumulative(_) | Form::Gather(_) | Form::Scatter(_) => 0,
@@ -130,7 +153,10 @@ impl Prepared {
             Form::Map(map) => map.run(isa, call),
             Form::MatMul(matmul) => matmul.run(isa, call),
             Form::Pool(pool) => pool.run(isa, call),
+            Form::Recurrent(recurrent) => recurrent.run(isa, call),
+            Form::Reduce(reduce) => reduce.run(isa, call),
             Form::Resize(resize) => resize.run(isa, call),
+            Form::Row(row) => row.run(isa, call),
             Form::Scatter(scatter) => scatter.run(call),
             Form::TopK(top_k) => top_k.run(isa, call),
             Form::Reference(kernel) => reference::run(kernel, call),

@@ -189,4 +189,3 @@ pub fn order(problem: &Problem, sources: &[Vec<usize>], limit: u64) -> Order {
     }
     search::improve(problem, nodes, limit)
 }
-

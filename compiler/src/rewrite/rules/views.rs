@@ -82,7 +82,7 @@ pub(super) fn rules() -> Vec<Rule> {
         structural(
             "broadcast-operand",
             "f(expand(x), y) => f(x, y)",
-            "the type of the result stays",
+            "the type of the result stays; also for a reshape that adds leading axes to a part",
             Exact,
             &points,
             broadcast_operand,
@@ -290,8 +290,9 @@ fn trimmed(shape: &[usize]) -> &[usize] {
     &shape[ones..]
 }
 
-fn broadcast_operand(egraph: &Egraph, _: Id, node: &Node) -> Plans {
+fn broadcast_operand(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let Some(op) = op_of(egraph, node) else { return Plans::new() };
+    let whole = &ty(egraph, class).shape;
     let mut changed = false;
     let operands: Vec<Plan> = node
         .children

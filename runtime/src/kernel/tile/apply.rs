@@ -171,7 +171,7 @@ fn is_exact(function: PointFn) -> bool {
 }
 
 /// Rounds values to those of a dtype of the `f32` class.
-pub(super) fn round(dtype: DType, values: &mut [f32]) {
+pub fn round(dtype: DType, values: &mut [f32]) {
     use half::slice::HalfFloatSliceExt;
     match dtype {
         DType::F16 => {

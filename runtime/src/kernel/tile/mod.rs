@@ -25,6 +25,7 @@ use crate::point::{MAX_REGISTERS, PointFn, Program, Typing};
 use crate::simd::Isa;
 use crate::types::DType;
 
+pub use apply::round as round_values;
 use apply::{Target, View, apply};
 use memory::{class_bits, load, store};
 
@@ -382,8 +383,10 @@ impl TileProgram {
                 Place::Output(output) => {
                     (narrow, wide) = (Split::all(tiles.narrow), Split::all(tiles.wide));
                     let out = &mut outs[output];
-                    let from = (out.origin + start as i64) as usize * instr.result.size();
-                    Target::of_bytes(result, &mut out.bytes[from..][..n * instr.result.size()])
+                    // Written in place only where the result is stored as values of its class.
+                    let size = result.native().size();
+                    let from = (out.origin + start as i64) as usize * size;
+                    Target::of_bytes(result, &mut out.bytes[from..][..n * size])
                 }
                 Place::Input(_) | Place::Constant(_) => continue,
             };
