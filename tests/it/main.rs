@@ -3,7 +3,9 @@
 mod support;
 
 mod tidy;
+mod docs;
 mod text;
+mod alias;
 mod functional;
 mod kernels;
 mod memory;

@@ -1,5 +1,9 @@
 //! The text form: what it accepts, how it complains, and that printing is its inverse.
 
+use std::path::Path;
+
+use situ::alias::analyze;
+use situ::functional::functionalize;
 use situ::ir::{Graph, elided, print, verify};
 use situ::source::{Bindings, parse};
 
@@ -55,6 +59,30 @@ fn whole_program_round_trips() {
     insta::assert_snapshot!(print(&graph));
     round_trip(&graph);
     assert!(elided(&graph).contains("linear"));
+}
+
+/// Every program in the tree, and its functional form; generated ones are in `functional::differential`.
+#[test]
+fn print_and_parse_are_inverse() {
+    let mut programs = 0;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../ir-examples")];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> =
+            std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "situ") {
+                let graph = graph_of(&std::fs::read_to_string(&path).expect("a program is text"));
+                round_trip(&graph);
+                let (pure, _) = functionalize(&graph, &analyze(&graph)).expect("it has a functional form");
+                round_trip(&pure);
+                programs += 1;
+            }
+        }
+    }
+    assert!(programs > 0, "there are examples");
 }
 
 #[test]

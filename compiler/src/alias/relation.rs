@@ -26,9 +26,9 @@ pub enum Relation {
     Identical,
     /// The same elements in another order or shape.
     Permuted,
-    /// Every element of `a` is in `b`, and `b` has more.
+    /// Every element of `a` is in `b`; that `b` has no more is not known.
     Inside,
-    /// Every element of `b` is in `a`, and `a` has more.
+    /// Every element of `b` is in `a`; that `a` has no more is not known.
     Around,
     /// They share an element, and neither is known to hold the other.
     Partial(Witness),

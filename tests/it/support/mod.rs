@@ -1,4 +1,6 @@
-//! What several families of tests need.
+//! What several families of tests need: running programs from outside, and second opinions on what programs mean.
 
 pub mod onnx;
+pub mod interpreter;
+pub mod programs;
 pub mod run;

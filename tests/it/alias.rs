@@ -1,0 +1,162 @@
+//! The alias database against enumeration: what it says about two values of one storage is true of their elements.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use situ::alias::{AliasDb, Observer, Region, Relation, Why, Witness, analyze, relate};
+use situ::ir::{Graph, ValueId, print};
+use situ::types::Layout;
+
+use crate::functional::generated::runner;
+use crate::support::programs::{Step, program};
+use crate::text::graph_of;
+
+/// Elements of a layout in row-major order of its indices.
+fn elements(layout: &Layout) -> Vec<i64> {
+    let mut elements = vec![layout.offset];
+    for (&extent, &stride) in layout.shape.iter().zip(&layout.strides) {
+        elements = elements.iter().flat_map(|&at| (0..extent as i64).map(move |i| at + i * stride)).collect();
+    }
+    elements
+}
+
+/// Whether `relation` holds between two lists of elements.
+fn holds(relation: &Relation, a: &[i64], b: &[i64]) -> bool {
+    let (p, q): (BTreeSet<i64>, BTreeSet<i64>) = (a.iter().copied().collect(), b.iter().copied().collect());
+    match relation {
+        Relation::Identical => a == b && !a.is_empty(),
+        Relation::Permuted => p == q && !p.is_empty(),
+        Relation::Inside => p.is_subset(&q) && !p.is_empty(),
+        Relation::Around => q.is_subset(&p) && !q.is_empty(),
+        Relation::Partial(Witness::Element(at)) => p.contains(at) && q.contains(at),
+        Relation::Partial(Witness::Index(_)) => !p.is_disjoint(&q) && !p.is_subset(&q) && !q.is_subset(&p),
+        Relation::Disjoint(_) => p.is_disjoint(&q),
+        Relation::Unknown(_) => false,
+    }
+}
+
+fn every_pair_is_right(graph: &Graph) -> Result<(), String> {
+    let aliases = analyze(graph);
+    let values: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
+    for &a in &values {
+        for &b in &values {
+            if aliases.storage(a) != aliases.storage(b) {
+                continue;
+            }
+            let relation = aliases.relation(a, b);
+            let (p, q) = (elements(aliases.origin(a).layout), elements(aliases.origin(b).layout));
+            if !holds(&relation, &p, &q) || aliases.relation(b, a).is_disjoint() != relation.is_disjoint() {
+                let names = (graph.display(a), graph.display(b));
+                return Err(format!("{names:?}: {relation}\n{p:?}\n{q:?}\n{}", print(graph)));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn agrees_with_brute_force() {
+    let steps = proptest::collection::vec(any::<Step>(), 0..24);
+    let checked = runner(1500).run(&steps, |steps| every_pair_is_right(&program(&steps)).map_err(TestCaseError::fail));
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
+}
+
+/// Layouts of any offset and strides, overlapping and empty ones included.
+fn layout() -> impl Strategy<Value = Layout> {
+    (0i64..20, proptest::collection::vec((0usize..5, -9i64..10), 0..4)).prop_map(|(offset, axes)| Layout {
+        offset,
+        shape: axes.iter().map(|axis| axis.0).collect(),
+        strides: axes.iter().map(|axis| axis.1).collect(),
+    })
+}
+
+#[test]
+fn any_two_layouts_agree_with_brute_force() {
+    let checked = runner(20_000).run(&(layout(), layout()), |(a, b)| {
+        let region = |layout| Region { map: None, layout };
+        let relation = relate(region(&a), region(&b), "%x");
+        let (p, q) = (elements(&a), elements(&b));
+        prop_assert!(holds(&relation, &p, &q), "{relation}\n{p:?}\n{q:?}");
+        Ok(())
+    });
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
+}
+
+fn named(graph: &Graph, name: &str) -> ValueId {
+    let at = graph.values.iter().position(|value| value.name == name).expect("the value exists");
+    ValueId(at as u32)
+}
+
+fn explain(aliases: &AliasDb<'_>, a: &str, b: &str) -> String {
+    aliases.explain(named(aliases.graph(), a), named(aliases.graph(), b))
+}
+
+const SLICES: &str = "\
+graph slices {
+  inout %w: f32[8, 6]
+  input %x: f32[4, 6]
+  %top, %bottom = split %w {axis=0, sizes=[4, 4]}
+  %even = slice %w {axis=0, step=2}
+  %odd = slice %w {axis=0, start=1, step=2}
+  %column = select %w {axis=1, index=2}
+  %flat = view %w {shape=[48]}
+  %tail = slice %flat {axis=0, start=24}
+  %turned = t %w
+  %a = add_ %top, %x
+  %b = relu %bottom
+  %c = relu %column
+  %d = relu_ %even
+  %y = view %x {shape=[24]}
+  return %b, %c, %d, %y
+}
+";
+
+#[test]
+fn relations_say_why() {
+    let graph = graph_of(SLICES);
+    let aliases = analyze(&graph);
+    let pairs = [
+        ("top", "bottom"),
+        ("even", "odd"),
+        ("top", "even"),
+        ("column", "top"),
+        ("tail", "top"),
+        ("tail", "bottom"),
+        ("tail", "even"),
+        ("w", "turned"),
+        ("w", "x"),
+        ("a", "top"),
+        ("b", "w"),
+    ];
+    let told: Vec<String> = pairs.iter().map(|(a, b)| explain(&aliases, a, b)).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn observers_of_a_write_are_those_that_may_see_it() {
+    let graph = graph_of(SLICES);
+    let aliases = analyze(&graph);
+    let told = |write: &str| -> Vec<String> {
+        let inst = graph.producer(named(&graph, write)).expect("a write is an instruction");
+        aliases.observers_after(inst).into_iter().map(|observer| aliases.describe_observer(observer)).collect()
+    };
+    insta::assert_snapshot!(format!("%a\n{}\n\n%d\n{}", told("a").join("\n"), told("d").join("\n")));
+    let writers = aliases.writers(named(&graph, "column"));
+    assert_eq!(writers.len(), 2);
+    assert!(matches!(aliases.observers_after(writers[0])[0], Observer::Read { .. }));
+}
+
+#[test]
+fn unknown_means_overlap() {
+    let graph = graph_of(SLICES);
+    let aliases = analyze(&graph);
+    let (w, x) = (named(&graph, "w"), named(&graph, "x"));
+    assert!(matches!(aliases.relation(w, x), Relation::Unknown(Why::Inputs { .. })));
+    assert!(aliases.may_alias(w, x) && !aliases.must_alias(w, x));
+    let apart = situ::alias::analyze_with(&graph, situ::alias::External::Distinct);
+    assert!(!apart.may_alias(w, x));
+}

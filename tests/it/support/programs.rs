@@ -1,0 +1,155 @@
+//! Programs made of views and writes, from a list of numbers.
+//!
+//! Every list is a program: each step takes what it needs from its numbers and is left out where the numbers ask for
+//! something impossible. Shrinking the list shrinks the program, so a failing one is small.
+
+use situ::eval::Tensor;
+use situ::ir::{Graph, Location, ValueId, verify::mistakes};
+use situ::ops::{Op, PointFn, ReduceFn};
+use situ::types::{DType, InputMode, TensorType};
+
+/// Numbers that choose one step.
+pub type Step = [u8; 6];
+
+/// A verified program over small `f32` inputs of every mode; every value is an output.
+pub fn program(steps: &[Step]) -> Graph {
+    let mut graph = Graph::new("generated");
+    graph.add_input("state", InputMode::InOut, TensorType::new(DType::F32, [3, 4]));
+    graph.add_input("cube", InputMode::InOut, TensorType::new(DType::F32, [2, 3, 2]));
+    graph.add_input("gift", InputMode::Donate, TensorType::new(DType::F32, [6]));
+    graph.add_input("given", InputMode::Read, TensorType::new(DType::F32, [2, 1]));
+    for &step in steps {
+        let before = graph.clone();
+        // A step may leave a graph that does not verify, such as a write of an expanded view; it is taken back.
+        if take(&mut graph, step).is_none() || !mistakes(&graph).is_empty() {
+            graph = before;
+        }
+    }
+    let values: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
+    for value in values {
+        graph.add_output(format!("out{}", value.0), value);
+    }
+    graph
+}
+
+/// Small integers as the inputs of `graph`, so that sums are exact and mistakes easy to read.
+pub fn inputs(graph: &Graph) -> Vec<Tensor> {
+    graph
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(place, input)| {
+            let ty = graph.ty(input.value).clone();
+            let element = |i: usize| (i as f32 + 1.0 + 100.0 * place as f32) * if i % 3 == 2 { -1.0 } else { 1.0 };
+            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect();
+            Tensor::new(ty, bytes)
+        })
+        .collect()
+}
+
+/// Numbers of a step, one after the other.
+struct Choices(Step, usize);
+
+impl Choices {
+    fn next(&mut self, below: usize) -> usize {
+        self.1 += 1;
+        if below == 0 { 0 } else { usize::from(self.0[(self.1 - 1) % 6]) % below }
+    }
+}
+
+fn take(graph: &mut Graph, step: Step) -> Option<()> {
+    let mut choices = Choices(step, 0);
+    let kind = choices.next(20);
+    // Later values are chosen more often: chains of views get long.
+    let count = graph.values.len();
+    let back = choices.next(2 * count);
+    let x = ValueId(if back < count { back } else { count - 1 - (back - count) / 4 } as u32);
+    let ty = graph.ty(x).clone();
+    let rank = ty.rank();
+    let axis = choices.next(rank);
+    let (op, mutates) = match kind {
+        0 | 1 if rank > 0 => {
+            let extent = ty.shape[axis] as i64;
+            let (start, len) = (choices.next(ty.shape[axis].max(1)) as i64, choices.next(4) as i64);
+            let step = [1, 1, 2, -1, -2][choices.next(5)];
+            let end = if step > 0 { (start + len * step).min(extent) } else { (start + len * step).max(-1) };
+            (Op::Slice { axis, start, end, step }, false)
+        }
+        2 if rank > 0 => (Op::Select { axis, index: choices.next(ty.shape[axis]) }, false),
+        3 if rank > 1 => {
+            let mut axes: Vec<usize> = (0..rank).collect();
+            axes.swap(axis, choices.next(rank));
+            axes.rotate_left(choices.next(rank));
+            (Op::Permute { axes }, false)
+        }
+        4 | 5 => {
+            let shape = other_shape(&ty.shape, &mut choices)?;
+            (if kind == 4 { Op::Reshape { shape } } else { Op::View { shape } }, false)
+        }
+        6 => {
+            let mut shape = ty.shape.clone();
+            let wide = 1 + choices.next(3);
+            match shape.get_mut(axis) {
+                Some(extent) if *extent == 1 => *extent = wide,
+                _ => shape.insert(0, wide),
+            }
+            (Op::Expand { shape }, false)
+        }
+        7 if rank > 0 && ty.shape[axis] == 1 => (Op::Squeeze { axes: vec![axis] }, false),
+        7 | 8 => (Op::Unsqueeze { axes: vec![choices.next(rank + 1)] }, false),
+        9 if rank > 0 => {
+            let first = choices.next(ty.shape[axis] + 1);
+            (Op::Split { axis, sizes: vec![first, ty.shape[axis] - first] }, false)
+        }
+        10 => (Op::Point([PointFn::Neg, PointFn::Relu, PointFn::Abs][choices.next(3)]), false),
+        11 => (Op::Point([PointFn::Add, PointFn::Sub, PointFn::Max][choices.next(3)]), false),
+        12 | 13 => (Op::Point([PointFn::Neg, PointFn::Relu, PointFn::Abs][choices.next(3)]), true),
+        14 | 15 => (Op::Point([PointFn::Add, PointFn::Sub, PointFn::Mul][choices.next(3)]), true),
+        16 | 17 => (Op::Copy {}, true),
+        18 if rank > 0 => {
+            (Op::Reduce { function: ReduceFn::Sum, axes: vec![axis], keepdim: choices.next(2) == 0 }, false)
+        }
+        19 => (Op::Contiguous {}, false),
+        _ => return None,
+    };
+    let mut operands = vec![x];
+    if op.row().arity.0 == 2 {
+        // The first of a few candidates that broadcasts; a scalar always does.
+        let start = choices.next(count);
+        let fits = |&value: &ValueId| op.infer(&[ty.clone(), graph.ty(value).clone()]).is_ok();
+        let candidates = (0..count).map(|i| ValueId(((start + i) % count) as u32));
+        operands.push(candidates.take(8).find(fits)?);
+    }
+    // Elements stay few, so that thousands of programs run in a second.
+    let id = graph.append(Graph::BODY, op, &operands, Location::default()).ok()?;
+    graph.insts[id.index()].mutates = mutates;
+    let results = graph.inst(id).results.clone();
+    results.iter().all(|&result| graph.ty(result).len() <= 64 && graph.ty(result).rank() <= 5).then_some(())
+}
+
+/// Another shape with as many elements: two axes joined, one split, or all joined.
+fn other_shape(shape: &[usize], choices: &mut Choices) -> Option<Vec<usize>> {
+    let mut shape = shape.to_vec();
+    let elements: usize = shape.iter().product();
+    match choices.next(3) {
+        0 => Some(vec![elements]),
+        1 if shape.len() > 1 => {
+            let axis = choices.next(shape.len() - 1);
+            let joined = shape[axis] * shape[axis + 1];
+            shape.splice(axis..axis + 2, [joined]);
+            Some(shape)
+        }
+        _ if !shape.is_empty() => {
+            let axis = choices.next(shape.len());
+            let divisor = [2, 3][choices.next(2)];
+            let extent = shape[axis];
+            if extent == 0 || extent % divisor != 0 {
+                return None;
+            }
+            let parts = if choices.next(2) == 0 { [divisor, extent / divisor] } else { [extent / divisor, divisor] };
+            shape.splice(axis..=axis, parts);
+            Some(shape)
+        }
+        _ => None,
+    }
+}
