@@ -1,6 +1,7 @@
 //! The functional form: what becomes of views and writes, and that it means the same.
 
 use situ::alias::analyze;
+use situ::eval::{Tensor, evaluate};
 use situ::functional::functionalize;
 use situ::ir::{print, verify};
 
@@ -134,5 +135,72 @@ fn differential() {
     let checked = generated::runner(3000).run(&steps, |steps| generated::agrees(&steps).map_err(TestCaseError::fail));
     if let Err(failure) = checked {
         panic!("{failure}");
+    }
+}
+
+/// Programs that compilers have got wrong, each with the numbers that eager PyTorch gives (operands that overlap the
+/// destination cloned first, where PyTorch refuses). `%x` is `[[1, 2], [3, 4]]`, `%v` is `[1, 2, 3, 4]`.
+#[test]
+fn museum() {
+    let museum: &[(&str, &str, &[f64])] = &[
+        (
+            "a row is added to the matrix that holds it",
+            "%r = select %x {axis=0, index=0}\n add_ %x, %r\n return %x",
+            &[2.0, 4.0, 4.0, 6.0],
+        ),
+        ("a matrix is added to its transpose", "%t = t %x\n add_ %x, %t\n return %x", &[2.0, 5.0, 5.0, 8.0]),
+        (
+            "neighbours are added one way",
+            "%a = slice %v {axis=0, start=1}\n %b = slice %v {axis=0, end=-1}\n add_ %a, %b\n return %v",
+            &[1.0, 3.0, 5.0, 7.0],
+        ),
+        (
+            "two halves are swapped",
+            "%a = slice %v {axis=0, end=2}\n %b = slice %v {axis=0, start=2}\n %k = clone %a\n copy_ %a, %b\n copy_ %b, %k\n return %v",
+            &[3.0, 4.0, 1.0, 2.0],
+        ),
+        (
+            "write, read, write",
+            "%a = slice %v {axis=0, end=2}\n add_ %a, 10.0\n %s = sum %v\n mul_ %a, 0.0\n %r = add %v, %s\n return %r",
+            &[30.0, 30.0, 33.0, 34.0],
+        ),
+        (
+            "a view read after its base is written",
+            "%f = view %x {shape=[4]}\n %before = neg %f\n add_ %x, 1.0\n %r = add %f, %before\n return %r",
+            &[1.0, 1.0, 1.0, 1.0],
+        ),
+        (
+            "reshape of a transposed matrix copies",
+            "%t = t %x\n %c = reshape %t {shape=[4]}\n add_ %x, 1.0\n return %c",
+            &[1.0, 3.0, 2.0, 4.0],
+        ),
+        (
+            "reshape of a dense matrix is a view",
+            "%c = reshape %x {shape=[4]}\n add_ %x, 1.0\n return %c",
+            &[2.0, 3.0, 4.0, 5.0],
+        ),
+        ("what was written is what is returned", "%y = relu_ %v\n mul_ %v, 2.0\n return %y", &[2.0, 4.0, 6.0, 8.0]),
+        (
+            "two unsqueezed views of one value, squared in place",
+            "%a = unsqueeze %v {axes=[0]}\n %b = unsqueeze %v {axes=[0]}\n square_ %a\n %c = concat %a, %b {axis=0}\n return %c",
+            &[1.0, 4.0, 9.0, 16.0, 1.0, 4.0, 9.0, 16.0],
+        ),
+        (
+            "an even slice does not see an odd one",
+            "%e = slice %v {axis=0, step=2}\n %o = slice %v {axis=0, start=1, step=2}\n %k = exp %o\n zero_ %e\n %l = exp %o\n %d = sub %k, %l\n return %d",
+            &[0.0, 0.0],
+        ),
+        (
+            "a reversed view is written",
+            "%r = slice %v {axis=0, step=-1}\n %part = slice %r {axis=0, end=3}\n mul_ %part, 10.0\n return %v",
+            &[1.0, 20.0, 30.0, 40.0],
+        ),
+    ];
+    for (what, body, expected) in museum {
+        let graph = graph_of(&format!("graph case {{\n inout %x: f32[2, 2]\n inout %v: f32[4]\n {body}\n}}"));
+        let (pure, _) = functionalize(&graph, &analyze(&graph)).expect("a verified graph has a functional form");
+        let inputs = [Tensor::from_f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), Tensor::from_f32(&[4], &[1.0, 2.0, 3.0, 4.0])];
+        let found = evaluate(&pure, &inputs).expect("it can be evaluated");
+        assert_eq!(found[0].floats(), *expected, "{what}\n{}", print(&pure));
     }
 }

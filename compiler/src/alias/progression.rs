@@ -16,7 +16,12 @@ impl Progression {
 
     /// The numbers `start + step * k` for the `k` of `inner`: a view of a view.
     pub fn then(self, inner: Progression) -> Progression {
-        Progression { start: self.start + self.step * inner.start, step: self.step * inner.step, len: inner.len }
+        match inner.len {
+            // A start behind the end and a step that is never taken say nothing.
+            0 => Progression { start: self.start, step: 1, len: 0 },
+            1 => Progression { start: self.start + self.step * inner.start, step: 1, len: 1 },
+            len => Progression { start: self.start + self.step * inner.start, step: self.step * inner.step, len },
+        }
     }
 
     /// The same numbers, rising; one number has step 1.

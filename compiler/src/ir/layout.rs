@@ -9,6 +9,8 @@
 //! `reorder_dimensions` and `allocate_or_resize_outputs`). The rule that makes `reshape` a view is `computeStride` in
 //! aten/src/ATen/TensorUtils.cpp.
 
+use std::collections::BTreeSet;
+
 use super::graph::{Graph, Inst, InstId, ValueId};
 use crate::ops::{LayoutRule, Op, Storage};
 use crate::types::{Layout, dense_strides};
@@ -27,7 +29,7 @@ pub struct Placement {
 pub struct Placements {
     values: Vec<Placement>,
     /// `view` instructions whose operand's strides forbid the shape. Their results are placed as copies.
-    pub impossible: Vec<InstId>,
+    pub impossible: BTreeSet<InstId>,
 }
 
 impl Placements {
@@ -50,7 +52,7 @@ impl Placements {
 pub fn placements(graph: &Graph) -> Placements {
     let values = (0..graph.values.len() as u32).map(ValueId);
     let dense = |value: ValueId| Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) };
-    let mut placed = Placements { values: values.map(dense).collect(), impossible: Vec::new() };
+    let mut placed = Placements { values: values.map(dense).collect(), impossible: BTreeSet::new() };
     for block in &graph.blocks {
         for &id in &block.insts {
             place_results(graph, id, &mut placed);
@@ -86,7 +88,9 @@ fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
                         placed.values[result.index()] = Placement { root: source.root, layout };
                     }
                 }
-                None if matches!(row.storage, Storage::ViewOf(_)) => placed.impossible.push(id),
+                None if matches!(row.storage, Storage::ViewOf(_)) => {
+                    placed.impossible.insert(id);
+                }
                 None => {}
             }
         }

@@ -255,7 +255,8 @@ fn slice_bound(bound: &str, attributes: &Attributes, x: &TensorType) -> Result<A
     let step = attributes.read::<i64>("step")?.unwrap_or(1);
     let from_end = |value: i64| if value < 0 { value.saturating_add(extent) } else { value };
     let value = match (bound, attributes.read::<i64>(bound)?) {
-        ("step", _) => step,
+        // One element is left either way; see `shape::slice_len`.
+        ("step", _) => step.clamp(-extent.max(1), extent.max(1)),
         ("start", Some(start)) => from_end(start),
         ("start", None) => {
             if step < 0 {

@@ -190,7 +190,7 @@ impl<'a> Lowering<'a> {
             None => Diagnostic::at(name.span, format!("unknown value %{}", name.text)),
         };
         if self.mistakes.len() < MAX_MISTAKES && !self.definitions.contains_key(name.text.as_str()) {
-            let names = self.scope.keys().take(10_000).map(String::as_str);
+            let names = self.scope.keys().map(String::as_str);
             if let Some(close) = closest(&name.text, names) {
                 diagnostic = diagnostic.with_note(format!("did you mean %{close}?"));
             }
