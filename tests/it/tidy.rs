@@ -190,6 +190,21 @@ fn documents_name_what_exists() {
     }
 }
 
+/// Every test that an invariant names exists.
+#[test]
+fn invariants_have_their_tests() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
+    let tests: String = all_sources().into_iter().map(|(_, text)| text).collect();
+    let (_, invariants) = text.split_once("## Invariants").expect("the section");
+    let mut named = 0;
+    for quoted in invariants.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains("::")) {
+        let name = quoted.rsplit("::").next().expect("a name");
+        assert!(tests.contains(&format!("fn {name}(")), "there is no test {quoted}");
+        named += 1;
+    }
+    assert!(named >= 15, "{named}");
+}
+
 /// A snapshot without its program is a leftover of a rename.
 #[test]
 fn snapshots_have_their_programs() {

@@ -112,7 +112,7 @@ pub fn compare(results: &[Named], path: &Path, max_rel: f64) -> Result<String, F
             }
             Some(result) => {
                 let error = relative_error(&result.array, want);
-                let bad = !(error <= max_rel);
+                let bad = error.is_nan() || error > max_rel;
                 failed |= bad;
                 lines.push(format!("{key}: relative error {error:.2e}{}", if bad { " (too large)" } else { "" }));
             }

@@ -310,11 +310,11 @@ mod tests {
     #[test]
     fn views_and_movement_read_the_right_elements() {
         let x = Tensor::from_f32(&[2, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        let transposed = evaluate_op(&Op::Permute { axes: vec![1, 0] }, &[x.clone()]).expect("permute");
+        let transposed = evaluate_op(&Op::Permute { axes: vec![1, 0] }, std::slice::from_ref(&x)).expect("permute");
         assert_eq!(transposed[0].floats(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let back = evaluate_op(&Op::Slice { axis: 1, start: 2, end: -1, step: -2 }, &[x.clone()]).expect("slice");
+        let back = evaluate_op(&Op::Slice { axis: 1, start: 2, end: -1, step: -2 }, std::slice::from_ref(&x)).expect("slice");
         assert_eq!(back[0].floats(), [2.0, 0.0, 5.0, 3.0]);
-        let parts = evaluate_op(&Op::Split { axis: 1, sizes: vec![1, 2] }, &[x.clone()]).expect("split");
+        let parts = evaluate_op(&Op::Split { axis: 1, sizes: vec![1, 2] }, std::slice::from_ref(&x)).expect("split");
         assert_eq!(parts[1].floats(), [1.0, 2.0, 4.0, 5.0]);
         let again = evaluate_op(&Op::Concat { axis: 1 }, &parts).expect("concat");
         assert_eq!(again[0], x);

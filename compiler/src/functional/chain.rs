@@ -114,11 +114,11 @@ impl<'a> Chains<'a> {
             let root = self.aliases.storage(operand);
             inst.results.iter().all(|&result| self.aliases.storage(result) == root)
         });
-        if let (true, Some(operand)) = (is_view, operand) {
-            if self.aliases.is_written(operand) {
-                // A view of what may yet change is taken when it is read.
-                return Ok(());
-            }
+        if let (true, Some(operand)) = (is_view, operand)
+            && self.aliases.is_written(operand)
+        {
+            // A view of what may yet change is taken when it is read.
+            return Ok(());
         }
         let operands = self.read_all(&inst.operands)?;
         let results = self.emit(inst, as_value(&inst.op), &operands)?;

@@ -70,7 +70,10 @@ macro_rules! ops {
                 }
                 match name {
                     "cast" => Some(attribute("to", get).map(|to| Op::Point(PointFn::Cast(to)))),
-                    $($name => Some((|| Ok(Op::$variant { $($attr: attribute::<$type>(stringify!($attr), get)?),* }))()),)*
+                    $($name => {
+                        let read = || Ok(Op::$variant { $($attr: attribute::<$type>(stringify!($attr), get)?),* });
+                        Some(read())
+                    })*
                     _ => PointFn::from_name(name).map(|function| Ok(Op::Point(function))),
                 }
             }

@@ -256,7 +256,7 @@ fn slice_bound(bound: &str, attributes: &Attributes, x: &TensorType) -> Result<A
     let from_end = |value: i64| if value < 0 { value.saturating_add(extent) } else { value };
     let value = match (bound, attributes.read::<i64>(bound)?) {
         // One element is left either way; see `shape::slice_len`.
-        ("step", _) => step.clamp(-extent.max(1), extent.max(1)),
+        ("step", _) => step.clamp(-1024 * extent.max(1), 1024 * extent.max(1)),
         ("start", Some(start)) => from_end(start),
         ("start", None) => {
             if step < 0 {

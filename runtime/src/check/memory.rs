@@ -218,7 +218,7 @@ mod tests {
             memory.kill(A, &columns(first, count), 0, None);
             memory.define(A, columns(first, count), 7);
         }
-        assert_eq!(written, [whole.clone()]);
+        assert_eq!(written, std::slice::from_ref(&whole));
         assert!(!memory.write_once(&mut written, &columns(4, 1), 0));
         assert!(memory.holds(A, &whole, 0, 7));
         assert!(!memory.holds(A, &whole, 0, 8));

@@ -1,8 +1,6 @@
 //! Runs kernels on generated operands for tests: untied and tied, shifted in memory, on every instruction set and
 //! several threads, and against their scalar meanings.
 
-use std::sync::OnceLock;
-
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, Operand, Source, Target, Threads};
 use crate::kernel::domain::{for_each_index, position};
@@ -53,13 +51,6 @@ pub(crate) fn strided(shape: &[usize], strides: &[i64]) -> Layout {
 
 fn storage_len(layout: &Layout) -> usize {
     layout.hull().map_or(0, |(_, high)| high as usize)
-}
-
-/// A pool of `count` threads, shared by all tests.
-fn pool(count: usize) -> &'static rayon::ThreadPool {
-    static POOLS: [OnceLock<rayon::ThreadPool>; 4] = [const { OnceLock::new() }; 4];
-    let start = || rayon::ThreadPoolBuilder::new().num_threads(count).build().expect("threads can be started");
-    POOLS[count].get_or_init(start)
 }
 
 /// Bytes in memory whose address is a multiple of 64, `shift` elements further on.

@@ -101,7 +101,6 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Conv { packed: true, .. } | Kernel::Recurrent { packed: true, .. } => {
             return Err(named("packed weights have no form for these operands".into()));
         }
-        _ => Form::Reference(kernel.clone()),
     };
     let workspace_bytes = match &form {
         Form::Conv(conv) => conv.workspace_bytes(),

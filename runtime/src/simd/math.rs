@@ -236,6 +236,7 @@ pub fn erf<L: Lanes>(x: L) -> L {
     // Beyond the clamp the result is nearer to one than to its neighbour.
     let c = clamp(x, -3.832_507, 3.832_507);
     let z = c * c;
+    #[expect(clippy::approx_constant, reason = "a fitted coefficient, not the constant it is near to")]
     let p = polynomial(z, [2.290_506_6e-4, 3.408_291e-3, 5.095_569_5e-2, 1.852_083_2e-1, 1.128_379_2]);
     let q = polynomial(
         z,

@@ -171,10 +171,6 @@ impl Builder {
         self.copy(from, to, None);
         self.graph.finals.push((position, last));
     }
-
-    pub fn request(&mut self, node: usize, read: usize, write: usize) {
-        self.graph.nodes[node].requests.push((read, write));
-    }
 }
 
 /// The access with its last two axes exchanged.

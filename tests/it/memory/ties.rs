@@ -93,7 +93,7 @@ fn the_checker_accepts_every_plan() {
     let mut tied = 0;
     let mut worse = Vec::new();
     let mut kinds = std::collections::BTreeMap::new();
-    for seed in 0..120 {
+    for seed in 0..48 {
         let graph = random(seed, 2 + seed as usize % 20);
         let with = planned(&graph, &PlaceOptions::default());
         examine(&with);
@@ -109,7 +109,7 @@ fn the_checker_accepts_every_plan() {
         }
     }
     assert!(worse.is_empty(), "{worse:?}");
-    assert!(tied > 1000, "{tied}");
+    assert!(tied > 300, "{tied}");
     for kind in [TieKind::Overwrite, TieKind::Forward, TieKind::Update, TieKind::Emplace, TieKind::Final] {
         assert!(kinds.contains_key(&kind), "{kinds:?}");
     }

@@ -143,7 +143,7 @@ fn other_shape(shape: &[usize], choices: &mut Choices) -> Option<Vec<usize>> {
             let axis = choices.next(shape.len());
             let divisor = [2, 3][choices.next(2)];
             let extent = shape[axis];
-            if extent == 0 || extent % divisor != 0 {
+            if extent == 0 || !extent.is_multiple_of(divisor) {
                 return None;
             }
             let parts = if choices.next(2) == 0 { [divisor, extent / divisor] } else { [extent / divisor, divisor] };

@@ -368,10 +368,10 @@ impl<'a> Importer<'a> {
 
     /// Adds a constant; its name is kept if it is free. Scalars are literals and have none.
     pub fn constant(&mut self, mut constant: Constant) -> ValueId {
-        if constant.ty.shape.is_empty() {
-            if let Some(bits) = constant.splat() {
-                constant = Constant::scalar(constant.ty.dtype, bits);
-            }
+        if constant.ty.shape.is_empty()
+            && let Some(bits) = constant.splat()
+        {
+            constant = Constant::scalar(constant.ty.dtype, bits);
         }
         constant.name = self.free_name(&constant.name).unwrap_or_default();
         self.graph.add_constant(constant)

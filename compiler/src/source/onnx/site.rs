@@ -102,10 +102,6 @@ impl<'a> Site<'_, 'a> {
         self.importer.referenced_attribute(attribute.reference).map(|attribute| &attribute.value)
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        self.attribute(name).is_some()
-    }
-
     fn wrong<T>(&self, name: &str, expected: &str, found: &AttributeValue) -> Result<T, Stop> {
         invalid(format!("attribute {name} should be {expected}, found {}", found.kind()))
     }
@@ -476,12 +472,6 @@ impl Site<'_, '_> {
     /// Indices `start..end` of an axis.
     pub fn slice(&mut self, x: ValueId, axis: usize, start: usize, end: usize) -> Result<ValueId, Stop> {
         self.one(Op::Slice { axis, start: start as i64, end: end as i64, step: 1 }, &[x])
-    }
-
-    /// An axis from its end to its start.
-    pub fn reversed(&mut self, x: ValueId, axis: usize) -> Result<ValueId, Stop> {
-        let extent = self.shape(x)[axis] as i64;
-        self.one(Op::Slice { axis, start: extent - 1, end: -1, step: -1 }, &[x])
     }
 
     pub fn concat(&mut self, parts: &[ValueId], axis: usize) -> Result<ValueId, Stop> {

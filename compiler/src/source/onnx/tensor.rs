@@ -181,10 +181,10 @@ fn normalised(mut constant: Constant) -> Constant {
         let bytes: Vec<u8> = constant.bytes().iter().map(|&byte| u8::from(byte != 0)).collect();
         constant.data = ConstantData::Bytes(bytes.into());
     }
-    if constant.ty.shape.is_empty() {
-        if let Some(bits) = constant.splat() {
-            return Constant::scalar(constant.ty.dtype, bits);
-        }
+    if constant.ty.shape.is_empty()
+        && let Some(bits) = constant.splat()
+    {
+        return Constant::scalar(constant.ty.dtype, bits);
     }
     constant
 }

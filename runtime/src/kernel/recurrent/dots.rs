@@ -42,7 +42,7 @@ impl Algorithm for Dots<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
-        let count = if self.batch == 0 { 0 } else { self.sums.len() / self.batch };
+        let count = self.sums.len().checked_div(self.batch).unwrap_or(0);
         let mut row = 0;
         while row + 4 <= count {
             self.row_block::<L, 4>(row);

@@ -39,11 +39,12 @@ fn gather(s: &mut Site) -> Outputs {
     let (x, at) = (s.input(0)?, s.input(1)?);
     let shape = s.shape(x);
     let axis = axis_of(s.int("axis", 0)?, shape.len())?;
-    if s.rank(at) == 0 && s.importer.graph.constant_of(x).is_none() {
-        if let Some(index) = s.known(at) {
-            let index = axis_of(index.ints()[0], shape[axis])?;
-            return Ok(vec![s.one(Op::Select { axis, index }, &[x])?]);
-        }
+    if s.rank(at) == 0
+        && s.importer.graph.constant_of(x).is_none()
+        && let Some(index) = s.known(at)
+    {
+        let index = axis_of(index.ints()[0], shape[axis])?;
+        return Ok(vec![s.one(Op::Select { axis, index }, &[x])?]);
     }
     Ok(vec![s.one(Op::Gather { axis }, &[x, at])?])
 }

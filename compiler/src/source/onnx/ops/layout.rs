@@ -73,7 +73,7 @@ fn reshape(s: &mut Site, shape: &[i64]) -> Outputs {
     }
     if let Some(axis) = rest {
         let others = extents.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent)).unwrap_or(0);
-        if others == 0 || ty.len() % others != 0 {
+        if others == 0 || !ty.len().is_multiple_of(others) {
             return invalid(format!("{ty} does not take the shape {shape:?}"));
         }
         extents[axis] = ty.len() / others;
@@ -391,8 +391,7 @@ fn range(s: &mut Site) -> Outputs {
         }
         let [start, limit, delta] = numbers;
         let len = ((limit - start) / delta).ceil().max(0.0);
-        // NaN fails the comparison as well.
-        if !(len <= f64::from(1 << 24)) {
+        if len.is_nan() || len > f64::from(1 << 24) {
             return Err(too_long());
         }
         let elements: Vec<f64> = (0..len as usize).map(|i| start + i as f64 * delta).collect();
