@@ -146,12 +146,11 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         inplace: options.inplace,
         tie_limit: options.tie_limit,
         only_tie: options.only_tie.clone(),
+        threads: options.threads,
         ..PlaceOptions::default()
     };
     let place_and_plan = |place_options: &PlaceOptions| -> Result<Planned, Fault> {
-        let mut placed = place::place(lowered.clone(), place_options)?;
-        lower::find_workspaces(&mut placed.graph, options.threads)?;
-        plan::plan(placed, &plan_options)
+        plan::plan(place::place(lowered.clone(), place_options)?, &plan_options)
     };
     let planned = place_and_plan(&place_options)?;
     let without_inplace = if options.inplace {

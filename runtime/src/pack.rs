@@ -29,7 +29,8 @@ pub fn pack_b(source: &[f32], layout: &Layout, packed: &mut [f32]) {
     }
 }
 
-/// Shape of packed convolution weights `[oc, c / groups, kernel..]`, or `None` where the kernel reads them as written.
+/// Shape of packed convolution weights `[oc, c / groups, kernel..]`, or `None` where the kernel reads them as written: they
+/// are the left side of the product, whose elements are broadcast one by one, and rows measure as fast as blocks.
 pub fn pack_conv_shape(_shape: &[usize], _groups: usize) -> Option<Vec<usize>> {
     None
 }

@@ -102,7 +102,8 @@ impl RegionMap {
         let mut strides = Vec::with_capacity(layout.strides.len());
         for (&extent, &stride) in layout.shape.iter().zip(&layout.strides) {
             if extent <= 1 || stride == 0 {
-                strides.push(0);
+                // An axis of one index may have any stride; keeping it keeps equal layouts equal.
+                strides.push(stride);
                 continue;
             }
             // The largest weight that divides the stride; a smaller one would leave its axis at once.

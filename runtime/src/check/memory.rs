@@ -18,7 +18,7 @@ use crate::executable::Space;
 
 /// Runs of regions and pairs of facts that one check may look at one by one: far more than a real plan needs, few
 /// enough that a hostile one is refused soon.
-const BUDGET: u64 = 1 << 24;
+const BUDGET: u64 = 1 << 22;
 
 #[derive(Clone, Debug)]
 struct Fact {
@@ -116,14 +116,13 @@ impl Memory {
         found
     }
 
-    /// Whether some byte of `region` may hold `value` already.
-    pub fn may_hold(&mut self, space: Space, region: &Region, frame: u64, value: u32) -> bool {
-        let mut budget = self.budget;
-        let meets = self
-            .near(space, region)
-            .any(|fact| fact.value == value && !fact.region.is_disjoint(region, frame, &mut budget));
-        self.budget = budget;
-        meets
+    /// Adds a region to those of a value that were written; `false` when some byte of it may have been written before.
+    pub fn write_once(&mut self, written: &mut Vec<Region>, region: &Region, frame: u64) -> bool {
+        self.budget = self.budget.saturating_sub(written.len() as u64);
+        let fresh = written.iter().all(|part| part.is_disjoint(region, frame, &mut self.budget));
+        written.push(region.clone());
+        join(written);
+        fresh
     }
 
     /// The bytes of `region` have been overwritten, and what they held is unknown. Facts of `spared` stay: they tell of
@@ -155,14 +154,10 @@ impl Memory {
     pub fn define(&mut self, space: Space, region: Region, value: u32) {
         // Facts of the value that only touch the new one are to be joined with it as well.
         let facts = self.take(space, region.low.saturating_sub(1), region.high().saturating_add(1));
-        let (mut own, mut others): (Vec<Fact>, Vec<Fact>) = facts.into_iter().partition(|fact| fact.value == value);
-        own.push(Fact { region, value });
-        let low = own.iter().map(|fact| fact.region.low).min().expect("the new fact is there");
-        let high = own.iter().map(|fact| fact.region.high()).max().expect("the new fact is there");
-        if own.len() > 1 && own.iter().map(|fact| fact.region.bytes()).sum::<u64>() == high - low {
-            own = vec![Fact { region: Region::interval(low, high), value }];
-        }
-        others.append(&mut own);
+        let (own, mut others): (Vec<Fact>, Vec<Fact>) = facts.into_iter().partition(|fact| fact.value == value);
+        let mut parts: Vec<Region> = own.into_iter().map(|fact| fact.region).chain([region]).collect();
+        join(&mut parts);
+        others.extend(parts.into_iter().map(|region| Fact { region, value }));
         self.put(space, others);
     }
 
@@ -182,6 +177,17 @@ impl Memory {
     /// Whether the check has looked at more than any real plan needs; answers are then all "no".
     pub fn is_exhausted(&self) -> bool {
         self.budget == 0
+    }
+}
+
+/// Disjoint regions become one interval when they fill their common hull.
+fn join(parts: &mut Vec<Region>) {
+    let hull = parts.iter().map(|part| (part.low, part.high())).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    if let Some((low, high)) = hull
+        && parts.len() > 1
+        && parts.iter().map(Region::bytes).sum::<u64>() == high - low
+    {
+        *parts = vec![Region::interval(low, high)];
     }
 }
 
@@ -205,13 +211,15 @@ mod tests {
     fn parts_become_the_whole() {
         let mut memory = Memory::new();
         let whole = Region::interval(0, 4800);
+        let mut written = Vec::new();
         for (first, count) in [(8, 4), (0, 3), (3, 5)] {
             assert!(!memory.holds(A, &whole, 0, 7));
-            assert!(!memory.may_hold(A, &columns(first, count), 0, 7));
+            assert!(memory.write_once(&mut written, &columns(first, count), 0));
             memory.kill(A, &columns(first, count), 0, None);
             memory.define(A, columns(first, count), 7);
-            assert!(memory.may_hold(A, &columns(first, count), 0, 7));
         }
+        assert_eq!(written, [whole.clone()]);
+        assert!(!memory.write_once(&mut written, &columns(4, 1), 0));
         assert!(memory.holds(A, &whole, 0, 7));
         assert!(!memory.holds(A, &whole, 0, 8));
         assert_eq!(memory.spaces[&A].len(), 1);
@@ -240,6 +248,6 @@ mod tests {
         memory.kill(A, &columns(8, 4), 0, None);
         assert!(memory.holds(A, &columns(0, 4), 0, 1) && memory.holds(A, &columns(5, 2), 0, 2));
         memory.kill(A, &columns(3, 2), 0, None);
-        assert!(!memory.may_hold(A, &columns(0, 4), 0, 1) && !memory.may_hold(A, &columns(4, 4), 0, 2));
+        assert!(!memory.holds(A, &columns(0, 1), 0, 1) && !memory.holds(A, &columns(7, 1), 0, 2));
     }
 }

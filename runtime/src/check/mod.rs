@@ -18,7 +18,7 @@
 //! 3. what is written is the arena, a `donate` or an `inout` input, through an injective view;
 //! 4. each `base` is defined, not yet replaced, and has the place of the value that replaces it; kernels that keep part
 //!    of the old content (scatters) find it there;
-//! 5. a region of a value is written once.
+//! 5. a region of a value is written once in all the run, and only an update writes to what an update has made.
 //!
 //! **Its transfer**: the value of each base becomes the value that updates it; every fact loses the bytes that the
 //! workspace or a write may touch; each written region then holds its value.
@@ -83,7 +83,10 @@ enum Purpose {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     Undefined,
-    Defined,
+    /// Written region by region; more may come.
+    Written,
+    /// An input, a weight or the result of an update: all of it is there, nothing more is written to it.
+    Complete,
     /// Another value has taken its bytes by an update.
     Replaced,
 }
@@ -94,6 +97,7 @@ fn replay(plan: &Plan, purpose: Purpose) -> Result<(), Vec<Finding>> {
         purpose,
         memory: Memory::new(),
         lives: vec![Life::Undefined; plan.values.len()],
+        written: vec![Vec::new(); plan.values.len()],
         written_inputs: vec![false; plan.inputs.len()],
         findings: Vec::new(),
     };
@@ -116,6 +120,8 @@ struct Replay<'p> {
     purpose: Purpose,
     memory: Memory,
     lives: Vec<Life>,
+    /// For each value written region by region, the regions.
+    written: Vec<Vec<Region>>,
     written_inputs: Vec<bool>,
     findings: Vec<Finding>,
 }
@@ -148,11 +154,11 @@ impl<'p> Replay<'p> {
 
     fn begin(&mut self) {
         for &index in &self.plan.weight_values {
-            self.lives[index as usize] = Life::Defined;
+            self.lives[index as usize] = Life::Complete;
         }
         for &index in &self.plan.input_values {
             let place = self.value(index).place;
-            self.lives[index as usize] = Life::Defined;
+            self.lives[index as usize] = Life::Complete;
             if let Some(region) = whole(place) {
                 self.memory.define(place.space, region, index);
             }
@@ -163,9 +169,13 @@ impl<'p> Replay<'p> {
         Site { step: index, label: self.plan.steps[index].label.clone(), operand }
     }
 
+    fn is_defined(&self, value: u32) -> bool {
+        matches!(self.lives[value as usize], Life::Written | Life::Complete)
+    }
+
     /// Whether all bytes of `access` hold its value.
     fn holds(&mut self, access: &Access) -> bool {
-        let defined = self.lives[access.value as usize] == Life::Defined;
+        let defined = self.is_defined(access.value);
         match self.footprint(access) {
             // Nothing is read of a value without elements, but it must be a value of this moment all the same.
             None => defined || self.value(access.value).place.bytes == 0,
@@ -205,7 +215,6 @@ impl<'p> Replay<'p> {
         }
         self.operands(index, step);
         let kept = self.bases(index, step);
-        self.rewrites(index, step);
         if let Some((place, region)) = step.workspace.and_then(|place| Some((place, whole(place)?))) {
             self.memory.kill(place.space, &region, place.offset, None);
         }
@@ -329,7 +338,7 @@ impl<'p> Replay<'p> {
                 self.findings.push(Finding::BaseElsewhere { site, value, base });
             }
             let whole_there = self.holds(&Access { value: base, ..write.access.clone() });
-            if self.lives[base as usize] != Life::Defined || (keeps_content(&step.kernel) && !whole_there) {
+            if !self.is_defined(base) || (keeps_content(&step.kernel) && !whole_there) {
                 self.base_gone(index, number, write, &old.name);
             }
             self.lives[base as usize] = Life::Replaced;
@@ -341,34 +350,35 @@ impl<'p> Replay<'p> {
         kept
     }
 
-    /// Condition 5: a region of a value is written once (an update begins as its base, and is not meant).
-    fn rewrites(&mut self, index: usize, step: &Step) {
-        for (number, write) in step.writes.iter().enumerate().filter(|(_, write)| write.base.is_none()) {
-            let Some(Footprint { space, region, frame, .. }) = self.footprint(&write.access) else { continue };
-            if self.memory.may_hold(space, &region, frame, write.access.value) {
-                let site = self.site(index, Operand::Write(number));
-                let value = self.value(write.access.value).name.clone();
-                self.findings.push(Finding::WrittenTwice { site, value });
-            }
-        }
-    }
-
     fn base_gone(&mut self, index: usize, number: usize, write: &Write, base: &str) {
         let site = self.site(index, Operand::Write(number));
         let value = self.value(write.access.value).name.clone();
         self.findings.push(Finding::BaseGone { site, value, base: base.into() });
     }
 
-    /// The last part of the transfer.
+    /// The last part of the transfer, and condition 5. That a region is written once is a fact about all of the run, so it
+    /// does not depend on what the memory still holds.
     fn define(&mut self, index: usize, number: usize, write: &Write, kept: bool) {
         let value = write.access.value;
-        if self.lives[value as usize] == Life::Replaced {
+        let footprint = self.footprint(&write.access);
+        let once = match (write.base, self.lives[value as usize]) {
+            (Some(_), Life::Undefined) => true,
+            // Reported with the bases.
+            (Some(_), _) => return,
+            (None, Life::Undefined | Life::Written) => {
+                footprint.as_ref().is_none_or(|Footprint { region, frame, .. }| {
+                    self.memory.write_once(&mut self.written[value as usize], region, *frame)
+                })
+            }
+            (None, Life::Complete | Life::Replaced) => false,
+        };
+        if !once {
             let site = self.site(index, Operand::Write(number));
-            self.findings.push(Finding::Redefined { site, value: self.value(value).name.clone() });
+            self.findings.push(Finding::WrittenTwice { site, value: self.value(value).name.clone() });
             return;
         }
-        self.lives[value as usize] = Life::Defined;
-        if let (Some(footprint), false) = (self.footprint(&write.access), kept) {
+        self.lives[value as usize] = if write.base.is_some() { Life::Complete } else { Life::Written };
+        if let (Some(footprint), false) = (footprint, kept) {
             self.memory.define(footprint.space, footprint.region, value);
         }
     }

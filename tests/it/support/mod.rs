@@ -1,3 +1,4 @@
 //! What several families of tests need.
 
+pub mod onnx;
 pub mod run;

@@ -49,7 +49,7 @@ impl Default for ImportOptions {
 const NEWEST_OPSET: i64 = 28;
 
 /// The most nodes an import may see after inlining and unrolling.
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 18;
 
 /// How deep functions and branches may call each other.
 const MAX_CALLS: usize = 32;

@@ -20,7 +20,7 @@ use crate::kernel::call::{Call, RunError, Target, Threads};
 use crate::kernel::epilogue::body_bytes;
 use crate::kernel::gemm::{Finish, Left, Product, Rows, Shape};
 use crate::kernel::matmul::{Floats, Matrix, RightMatrix, Side};
-use crate::kernel::stack::{Stack, StackStrides};
+use crate::kernel::stack::Stack;
 use crate::pack::PANEL;
 use crate::simd::Isa;
 use crate::types::{DType, Layout};
