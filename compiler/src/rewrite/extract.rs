@@ -77,7 +77,7 @@ fn improve(table: &Table, roots: &[u32], choice: &mut Choice, best: &mut Program
                     continue;
                 }
                 choice.pick[class] = way;
-                if !accept(table, roots, choice, best) {
+                if !accept(table, roots, choice, best) && !accept_below(table, roots, choice, best, class) {
                     choice.pick[class] = old;
                 }
             }
@@ -86,6 +86,27 @@ fn improve(table: &Table, roots: &[u32], choice: &mut Choice, best: &mut Program
             return;
         }
     }
+}
+
+/// Whether the way just picked for `class` pays off together with another way for one of its operands: a view that sank
+/// below an op is worth it only if the op then joins the kernel before it.
+fn accept_below(table: &Table, roots: &[u32], choice: &mut Choice, best: &mut Program, class: usize) -> bool {
+    let way = &table.entries[class].alternatives[choice.pick[class] as usize];
+    for &child in &way.children {
+        // The op inside the operand's kernel, if it has one.
+        let inside = if table.entries[child as usize].inner { None } else { table.entries[child as usize].partner };
+        for below in [Some(child), inside].into_iter().flatten().map(|below| below as usize) {
+            let old = choice.pick[below];
+            for other in (0..table.entries[below].alternatives.len() as u16).filter(|&other| other != old) {
+                choice.pick[below] = other;
+                if accept(table, roots, choice, best) {
+                    return true;
+                }
+            }
+            choice.pick[below] = old;
+        }
+    }
+    false
 }
 
 fn accept(table: &Table, roots: &[u32], choice: &Choice, best: &mut Program) -> bool {

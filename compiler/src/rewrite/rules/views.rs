@@ -300,7 +300,8 @@ fn broadcast_operand(egraph: &Egraph, _class: Id, node: &Node) -> Plans {
             let expanded = nodes(egraph, child, Kind::EXPAND).map(|node| node.children[0]).next();
             let lifted = nodes(egraph, child, Kind::RESHAPE).map(|node| node.children[0]).find(|&x| {
                 let (from, to) = (&ty(egraph, x).shape, &ty(egraph, child).shape);
-                from.len() < to.len() && trimmed(from) == trimmed(to)
+                // A whole operand keeps its reshape: it may sink below the op and meet another one.
+                to != whole && from.len() < to.len() && trimmed(from) == trimmed(to)
             });
             match expanded.or(lifted) {
                 Some(x) => {
