@@ -55,6 +55,29 @@ fn reports() {
     }
 }
 
+/// What a program's author expects of its report, as `// claim: …` lines: each is a part of one of its lines, whatever the
+/// number of spaces. A snapshot can be accepted in a hurry; a claim is written by hand.
+#[test]
+fn claims_hold() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut claims = 0;
+    for path in programs() {
+        let text = std::fs::read_to_string(&path).expect("a program is text");
+        let wanted: Vec<String> = text.lines().filter_map(|line| line.strip_prefix("// claim: ")).map(words).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let report = compiled(&path, &Options::default()).report;
+        let lines: Vec<String> = report.lines().map(words).collect();
+        for claim in wanted {
+            let borne_out = lines.iter().any(|line| line.contains(&claim));
+            assert!(borne_out, "{}: no line of the report says: {claim}\n{report}", path.display());
+            claims += 1;
+        }
+    }
+    assert!(claims >= 20, "{claims}");
+}
+
 fn results(compilation: Compilation, inputs: &[Array], threads: usize) -> Vec<Array> {
     let options = situ_runtime::session::Options { threads: Some(threads), ..Default::default() };
     let mut session = Session::new(compilation.compiled, options).expect("a compiled program opens");

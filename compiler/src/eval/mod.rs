@@ -312,7 +312,8 @@ mod tests {
         let x = Tensor::from_f32(&[2, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         let transposed = evaluate_op(&Op::Permute { axes: vec![1, 0] }, std::slice::from_ref(&x)).expect("permute");
         assert_eq!(transposed[0].floats(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let back = evaluate_op(&Op::Slice { axis: 1, start: 2, end: -1, step: -2 }, std::slice::from_ref(&x)).expect("slice");
+        let back =
+            evaluate_op(&Op::Slice { axis: 1, start: 2, end: -1, step: -2 }, std::slice::from_ref(&x)).expect("slice");
         assert_eq!(back[0].floats(), [2.0, 0.0, 5.0, 3.0]);
         let parts = evaluate_op(&Op::Split { axis: 1, sizes: vec![1, 2] }, std::slice::from_ref(&x)).expect("split");
         assert_eq!(parts[1].floats(), [1.0, 2.0, 4.0, 5.0]);

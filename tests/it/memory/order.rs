@@ -88,7 +88,7 @@ fn a_bounded_search_is_never_worse_than_the_source_and_says_so() {
         let before = problem.peak(&source);
         let found = order(&problem, &[source], 200);
         assert!(problem.is_valid(&found.nodes) && found.peak <= before);
-        let thorough = order(&problem, &[found.nodes.clone()], 20_000);
+        let thorough = order(&problem, std::slice::from_ref(&found.nodes), 20_000);
         assert!(thorough.peak <= found.peak);
         match found.status {
             OrderStatus::Optimal => assert_eq!(found.peak, thorough.peak, "seed {seed}"),

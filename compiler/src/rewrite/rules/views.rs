@@ -290,8 +290,9 @@ fn trimmed(shape: &[usize]) -> &[usize] {
     &shape[ones..]
 }
 
-fn broadcast_operand(egraph: &Egraph, _class: Id, node: &Node) -> Plans {
+fn broadcast_operand(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let Some(op) = op_of(egraph, node) else { return Plans::new() };
+    let whole = &ty(egraph, class).shape;
     let mut changed = false;
     let operands: Vec<Plan> = node
         .children
