@@ -103,7 +103,11 @@ impl Uses {
     /// Whether the value is in memory whatever the rewriter does, so that nothing could be fused across it. Looks through
     /// `depth` views.
     fn is_stored(&self, graph: &Graph, value: ValueId, depth: usize) -> bool {
-        let rows = |id: &InstId| graph.inst(*id).op.row().class == Class::Row;
+        // A reduction beside other users may be a part of a softmax or a norm that is still to be recognised.
+        let rows = |id: &InstId| {
+            let op = &graph.inst(*id).op;
+            op.row().class == Class::Row && !matches!(op, Op::Reduce { .. })
+        };
         let users = &self.users[value.index()];
         self.output[value.index()]
             || users.len() > 1 && users.iter().any(rows)
