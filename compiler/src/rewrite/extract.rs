@@ -44,12 +44,13 @@ pub(super) struct Program {
 pub(super) fn extract(table: &Table, roots: &[u32]) -> (Choice, Program) {
     let mut choice = greedy(table);
     let mut best = program(table, &choice, roots);
+    let inline = choice.inline.clone();
     share(table, &mut choice, &best);
     let shared = program(table, &choice, roots);
     if shared.cost <= best.cost {
         best = shared;
     } else {
-        choice.inline.fill(true);
+        choice.inline = inline;
     }
     let mut search = Search { table, roots, choice, best, budget: BUDGET };
     search.improve();
@@ -179,7 +180,7 @@ fn share(table: &Table, choice: &mut Choice, program: &Program) {
         }
     }
     for (class, inline) in choice.inline.iter_mut().enumerate() {
-        *inline = users[class] <= 1;
+        *inline &= users[class] <= 1;
     }
 }
 
@@ -299,14 +300,15 @@ impl Walk<'_> {
     }
 }
 
-/// Greedy choice over the DAG: each class takes the way whose set of classes costs least. Loads are left out, so that what
-/// is inside kernels is compared as if everything could be fused.
+/// Greedy choice over the DAG: each class takes the way whose set of classes costs least. Loads and stores cost nothing
+/// here, so that what is inside kernels is compared as if everything could be fused.
 fn greedy(table: &Table) -> Choice {
     let count = table.entries.len();
     let words = count.div_ceil(64);
     let mut sets: Vec<Option<(u64, Vec<u64>)>> = vec![None; count];
     let mut own = vec![0u64; count];
     let mut pick = vec![0u16; count];
+    let mut loaded = vec![false; count];
     let mut changed = true;
     let mut rounds = 0;
     while changed && rounds < 4 * count + 4 {
@@ -314,15 +316,18 @@ fn greedy(table: &Table) -> Choice {
         rounds += 1;
         for class in 0..count {
             let entry = &table.entries[class];
-            // What is inside kernels and has no op of its own is a load.
-            if entry.inner && entry.alternatives.is_empty() {
-                if let (None, Some(memory)) = (&sets[class], entry.partner)
-                    && let Some(found) = sets[memory as usize].clone()
-                {
-                    sets[class] = Some(found);
-                    changed = true;
-                }
-                continue;
+            // What is inside a kernel can be loaded, unless it is what makes the value in memory.
+            if let (true, Some(memory)) = (entry.inner, entry.partner)
+                && let Some((total, set)) = &sets[memory as usize]
+                && set[class / 64] >> (class % 64) & 1 == 0
+                && sets[class].as_ref().is_none_or(|(best, _)| total < best)
+            {
+                let (total, mut set) = (*total, set.clone());
+                set[class / 64] |= 1 << (class % 64);
+                sets[class] = Some((total, set));
+                own[class] = 0;
+                loaded[class] = true;
+                changed = true;
             }
             for (at, way) in entry.alternatives.iter().enumerate() {
                 let cost = match way.class {
@@ -358,10 +363,11 @@ fn greedy(table: &Table) -> Choice {
                     sets[class] = Some((total, set));
                     own[class] = cost;
                     pick[class] = at as u16;
+                    loaded[class] = false;
                     changed = true;
                 }
             }
         }
     }
-    Choice { pick, inline: vec![true; count] }
+    Choice { pick, inline: loaded.into_iter().map(|loaded| !loaded).collect() }
 }
