@@ -36,86 +36,117 @@ pub(super) struct Program {
     pub work: Vec<Work>,
     /// Classes that the choice at them decided.
     pub touched: Vec<bool>,
+    /// Classes looked at, as a measure of the work.
+    pieces: usize,
 }
 
 /// The cheapest choice found for the classes `roots`.
 pub(super) fn extract(table: &Table, roots: &[u32]) -> (Choice, Program) {
     let mut choice = greedy(table);
     let mut best = program(table, &choice, roots);
+    let inline = choice.inline.clone();
     share(table, &mut choice, &best);
     let shared = program(table, &choice, roots);
     if shared.cost <= best.cost {
         best = shared;
     } else {
-        choice.inline.fill(true);
+        choice.inline = inline;
     }
-    improve(table, roots, &mut choice, &mut best);
-    (choice, best)
+    let mut search = Search { table, roots, choice, best, budget: BUDGET };
+    search.improve();
+    (search.choice, search.best)
 }
 
 /// Passes of the local search; it nearly always stops by itself.
 const PASSES: usize = 6;
+/// Pieces of programs that the local search of one region may look at. Counted, not timed, so that the result is the same
+/// on every machine; regions of real networks need a tenth of it.
+const BUDGET: usize = 1 << 20;
 
-fn improve(table: &Table, roots: &[u32], choice: &mut Choice, best: &mut Program) {
-    for _ in 0..PASSES {
-        let before = best.cost;
-        for class in 0..table.entries.len() {
-            if !best.touched[class] {
+/// The local search: the best choice so far and its program.
+struct Search<'a> {
+    table: &'a Table<'a>,
+    roots: &'a [u32],
+    choice: Choice,
+    best: Program,
+    budget: usize,
+}
+
+impl Search<'_> {
+    fn improve(&mut self) {
+        for _ in 0..PASSES {
+            let before = self.best.cost;
+            for class in 0..self.table.entries.len() {
+                if self.budget == 0 {
+                    return;
+                }
+                if self.best.touched[class] {
+                    self.change(class);
+                }
+            }
+            if self.best.cost == before {
+                return;
+            }
+        }
+    }
+
+    /// Tries everything else at one class.
+    fn change(&mut self, class: usize) {
+        let entry = &self.table.entries[class];
+        let ways = entry.alternatives.len();
+        if entry.inner && ways > 0 && entry.constant.is_none() {
+            self.choice.inline[class] = !self.choice.inline[class];
+            if !self.accept() {
+                self.choice.inline[class] = !self.choice.inline[class];
+            }
+        }
+        for way in 0..ways as u16 {
+            let old = self.choice.pick[class];
+            if way == old {
                 continue;
             }
-            let entry = &table.entries[class];
-            let ways = entry.alternatives.len();
-            if entry.inner && ways > 0 && entry.constant.is_none() {
-                choice.inline[class] = !choice.inline[class];
-                if !accept(table, roots, choice, best) {
-                    choice.inline[class] = !choice.inline[class];
-                }
+            self.choice.pick[class] = way;
+            if !self.accept() && !self.accept_below(class) {
+                self.choice.pick[class] = old;
             }
-            for way in 0..ways as u16 {
-                let old = choice.pick[class];
-                if way == old {
-                    continue;
-                }
-                choice.pick[class] = way;
-                if !accept(table, roots, choice, best) && !accept_below(table, roots, choice, best, class) {
-                    choice.pick[class] = old;
-                }
-            }
-        }
-        if best.cost == before {
-            return;
         }
     }
-}
 
-/// Whether the way just picked for `class` pays off together with another way for one of its operands: a view that sank
-/// below an op is worth it only if the op then joins the kernel before it.
-fn accept_below(table: &Table, roots: &[u32], choice: &mut Choice, best: &mut Program, class: usize) -> bool {
-    let way = &table.entries[class].alternatives[choice.pick[class] as usize];
-    for &child in &way.children {
-        // The op inside the operand's kernel, if it has one.
-        let inside = if table.entries[child as usize].inner { None } else { table.entries[child as usize].partner };
-        for below in [Some(child), inside].into_iter().flatten().map(|below| below as usize) {
-            let old = choice.pick[below];
-            for other in (0..table.entries[below].alternatives.len() as u16).filter(|&other| other != old) {
-                choice.pick[below] = other;
-                if accept(table, roots, choice, best) {
-                    return true;
+    /// Whether the way just picked for `class` pays off together with another way for one of its operands: a view that
+    /// sank below an op is worth it only if the op then joins the kernel before it.
+    fn accept_below(&mut self, class: usize) -> bool {
+        let table = self.table;
+        let way = &table.entries[class].alternatives[self.choice.pick[class] as usize];
+        for &child in &way.children {
+            // The op inside the operand's kernel, if it has one.
+            let inside = if table.entries[child as usize].inner { None } else { table.entries[child as usize].partner };
+            for below in [Some(child), inside].into_iter().flatten().map(|below| below as usize) {
+                let old = self.choice.pick[below];
+                for other in (0..table.entries[below].alternatives.len() as u16).filter(|&other| other != old) {
+                    self.choice.pick[below] = other;
+                    if self.accept() {
+                        return true;
+                    }
                 }
+                self.choice.pick[below] = old;
             }
-            choice.pick[below] = old;
         }
+        false
     }
-    false
-}
 
-fn accept(table: &Table, roots: &[u32], choice: &Choice, best: &mut Program) -> bool {
-    let found = program(table, choice, roots);
-    let better = found.cost < best.cost;
-    if better {
-        *best = found;
+    /// Keeps the choice's program if it is cheaper than the best.
+    fn accept(&mut self) -> bool {
+        if self.budget == 0 {
+            return false;
+        }
+        let found = program(self.table, &self.choice, self.roots);
+        self.budget = self.budget.saturating_sub(found.pieces);
+        let better = found.cost < self.best.cost;
+        if better {
+            self.best = found;
+        }
+        better
     }
-    better
 }
 
 /// Values that several kernels use start in memory.
@@ -149,7 +180,7 @@ fn share(table: &Table, choice: &mut Choice, program: &Program) {
         }
     }
     for (class, inline) in choice.inline.iter_mut().enumerate() {
-        *inline = users[class] <= 1;
+        *inline &= users[class] <= 1;
     }
 }
 
@@ -159,7 +190,7 @@ pub(super) fn program(table: &Table, choice: &Choice, roots: &[u32]) -> Program 
         table,
         choice,
         state: vec![State::New; table.entries.len()],
-        program: Program { cost: 0, work: Vec::new(), touched: vec![false; table.entries.len()] },
+        program: Program { cost: 0, work: Vec::new(), touched: vec![false; table.entries.len()], pieces: 1 },
     };
     for &root in roots {
         if walk.need(root).is_none() {
@@ -193,6 +224,7 @@ impl Walk<'_> {
             State::New => self.state[class as usize] = State::Open,
         }
         self.program.touched[class as usize] = true;
+        self.program.pieces += 1;
         let entry = &self.table.entries[class as usize];
         let way = entry.alternatives.get(self.choice.pick[class as usize] as usize)?;
         if way.kind == Kind::KERNEL {
@@ -205,6 +237,7 @@ impl Walk<'_> {
             }
             for &member in fused.members() {
                 self.program.touched[member as usize] = true;
+                self.program.pieces += 1;
             }
             let cost = fused.cost(self.table, self.choice).saturating_add(entry.bytes);
             self.add(cost);
@@ -267,14 +300,15 @@ impl Walk<'_> {
     }
 }
 
-/// Greedy choice over the DAG: each class takes the way whose set of classes costs least. Loads are left out, so that what
-/// is inside kernels is compared as if everything could be fused.
+/// Greedy choice over the DAG: each class takes the way whose set of classes costs least. Loads and stores cost nothing
+/// here, so that what is inside kernels is compared as if everything could be fused.
 fn greedy(table: &Table) -> Choice {
     let count = table.entries.len();
     let words = count.div_ceil(64);
     let mut sets: Vec<Option<(u64, Vec<u64>)>> = vec![None; count];
     let mut own = vec![0u64; count];
     let mut pick = vec![0u16; count];
+    let mut loaded = vec![false; count];
     let mut changed = true;
     let mut rounds = 0;
     while changed && rounds < 4 * count + 4 {
@@ -282,15 +316,18 @@ fn greedy(table: &Table) -> Choice {
         rounds += 1;
         for class in 0..count {
             let entry = &table.entries[class];
-            // What is inside kernels and has no op of its own is a load.
-            if entry.inner && entry.alternatives.is_empty() {
-                if let (None, Some(memory)) = (&sets[class], entry.partner)
-                    && let Some(found) = sets[memory as usize].clone()
-                {
-                    sets[class] = Some(found);
-                    changed = true;
-                }
-                continue;
+            // What is inside a kernel can be loaded, unless it is what makes the value in memory.
+            if let (true, Some(memory)) = (entry.inner, entry.partner)
+                && let Some((total, set)) = &sets[memory as usize]
+                && set[class / 64] >> (class % 64) & 1 == 0
+                && sets[class].as_ref().is_none_or(|(best, _)| total < best)
+            {
+                let (total, mut set) = (*total, set.clone());
+                set[class / 64] |= 1 << (class % 64);
+                sets[class] = Some((total, set));
+                own[class] = 0;
+                loaded[class] = true;
+                changed = true;
             }
             for (at, way) in entry.alternatives.iter().enumerate() {
                 let cost = match way.class {
@@ -326,10 +363,11 @@ fn greedy(table: &Table) -> Choice {
                     sets[class] = Some((total, set));
                     own[class] = cost;
                     pick[class] = at as u16;
+                    loaded[class] = false;
                     changed = true;
                 }
             }
         }
     }
-    Choice { pick, inline: vec![true; count] }
+    Choice { pick, inline: loaded.into_iter().map(|loaded| !loaded).collect() }
 }

@@ -18,8 +18,8 @@ const MOST_BYTES: usize = 1 << 28;
 const MOST_GROWTH: usize = 4;
 /// Results up to here may grow without bound.
 const SMALL_BYTES: usize = 1 << 16;
-/// Most multiply-adds of one folded contraction.
-const MOST_WORK: usize = 1 << 27;
+/// Most elements, counted once for each operand element that goes into them, that one compilation computes.
+const MOST_WORK: usize = 1 << 28;
 /// Most views between a constant and a view of it; one more is computed.
 const MOST_VIEWS: usize = 16;
 /// Constants up to this many elements are looked at for being the same everywhere.
@@ -28,7 +28,7 @@ const MOST_COMPARED: usize = 1 << 16;
 /// The graph with its constant part evaluated.
 pub(super) fn fold(graph: &Graph) -> Result<Graph, Fault> {
     let names = graph.values.iter().map(|value| value.name.clone()).collect();
-    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeMap::new(), names };
+    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeMap::new(), names, work: MOST_WORK };
     for (_, inst) in graph.body_insts() {
         folder.instruction(inst)?;
     }
@@ -40,6 +40,8 @@ struct Folder<'a> {
     /// New values that are views of constants, with the number of views between.
     views: BTreeMap<ValueId, usize>,
     names: BTreeSet<String>,
+    /// Work that may still be done.
+    work: usize,
 }
 
 impl Folder<'_> {
@@ -59,6 +61,7 @@ impl Folder<'_> {
         if !constant || !inst.regions.is_empty() || !self.is_moderate(inst, &operands) {
             return self.new.copy(inst);
         }
+        self.work -= self.work_of(inst, &operands).min(self.work);
         let tensors: Option<Vec<Tensor>> = operands.iter().map(|&operand| self.tensor(operand)).collect();
         let Some(results) = tensors.and_then(|tensors| evaluate_op(&inst.op, &tensors).ok()) else {
             return self.new.copy(inst);
@@ -82,6 +85,14 @@ impl Folder<'_> {
         let types: Vec<&TensorType> = inst.results.iter().map(|&result| source.ty(result)).collect();
         let made: usize = types.iter().map(|ty| ty.bytes()).fold(0, usize::saturating_add);
         let read = operands.iter().map(|&operand| self.new.graph.ty(operand).bytes()).fold(0, usize::saturating_add);
+        read <= MOST_BYTES
+            && made <= MOST_BYTES
+            && (made <= SMALL_BYTES || made <= read.saturating_mul(MOST_GROWTH))
+            && self.work_of(inst, operands) <= self.work
+    }
+
+    fn work_of(&self, inst: &Inst, operands: &[ValueId]) -> usize {
+        let results = inst.results.iter().map(|&result| self.new.source.ty(result).len());
         let depth = match &inst.op {
             Op::MatMul {} => self.new.graph.ty(operands[0]).shape.last().copied().unwrap_or(1),
             Op::Conv { .. } | Op::ConvTranspose { .. } => {
@@ -89,10 +100,7 @@ impl Folder<'_> {
             }
             _ => 1,
         };
-        read <= MOST_BYTES
-            && made <= MOST_BYTES
-            && (made <= SMALL_BYTES || made <= read.saturating_mul(MOST_GROWTH))
-            && types.iter().all(|ty| ty.len().saturating_mul(depth) <= MOST_WORK)
+        results.fold(0, usize::saturating_add).saturating_mul(depth)
     }
 
     /// The elements of a constant or of a view of one.

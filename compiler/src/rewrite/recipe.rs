@@ -118,7 +118,8 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
         .collect();
     let (choice, program) = extract::extract(&table, &roots);
     if program.cost == super::cost::IMPOSSIBLE {
-        return Err(fault("a region has no program"));
+        // Rules made a circle that the greedy start did not find a way out of; without rules there is none.
+        return if rewrite { Ok(Err(Overflow)) } else { Err(fault("a region has no program")) };
     }
     let writer =
         Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };

@@ -166,3 +166,38 @@ fn kernels_ask_for_operands_that_nobody_reads_later() {
     let tied = found.body_insts().filter(|(_, inst)| inst.tie.is_some()).count();
     assert_eq!(tied, 2, "{}", outline(&found));
 }
+
+/// A rule can make an input equal to an op on itself; the program reads the input.
+#[test]
+fn values_that_are_ops_on_themselves_are_read() {
+    for lines in [
+        "%a = mul %x, 1.0\n %s = sigmoid %a\n %r = mul %x, %s",
+        "%a = neg %x\n %b = neg %a\n %c = add %b, 0.0\n %r = exp %c",
+        "%a = sub %x, 0.0\n %c = lt %x, 1.5\n %d = add %x, 0.0\n %e = where %c, %a, %d\n %r = mul %e, %a",
+        "%a = permute %x {axes=[1, 0]}\n %b = permute %a {axes=[1, 0]}\n %c = reshape %b {shape=[128]}\n \
+         %d = reshape %c {shape=[8, 16]}\n %r = tanh %d",
+    ] {
+        let text = format!("graph g {{\n input %x: f32[8, 16]\n {lines}\n return %r\n}}");
+        let (found, report) = compare(&text, Math::Default, 1e-5);
+        assert_eq!((report.kernels_after, report.overflows), (1, 0), "{}", outline(&found));
+    }
+}
+
+/// A long program without a narrow place, every op with several views of its operands: bounded in size and work.
+#[test]
+fn a_wide_graph_is_cut_into_bounded_regions() {
+    let mut text = String::from("graph g {\n input %a0: f32[4, 6]\n input %b0: f32[6, 4]\n input %c0: f32[24]\n");
+    for i in 0..400 {
+        let j = i + 1;
+        text.push_str(&format!(
+            " %s{i} = permute %b{i} {{axes=[1, 0]}}\n %t{i} = reshape %c{i} {{shape=[4, 6]}}\n %u{i} = add %s{i}, %t{i}\n \
+             %a{j} = sub %u{i}, %a{i}\n %v{i} = tanh %u{i}\n %b{j} = permute %v{i} {{axes=[1, 0]}}\n \
+             %w{i} = mul %v{i}, 0.5\n %c{j} = reshape %w{i} {{shape=[24]}}\n"
+        ));
+    }
+    text.push_str(" return %a400, %b400, %c400\n}");
+    let (found, report) = compare(&text, Math::Default, 1e-5);
+    assert!(report.regions >= 20, "{report:?}");
+    assert!(report.kernels_after < report.kernels_before / 2, "{report:?}");
+    assert!(found.body().insts.len() < 3200);
+}

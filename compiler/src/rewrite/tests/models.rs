@@ -6,7 +6,10 @@ use super::*;
 fn a_transformer_block_of_primitives() {
     let text = block(2);
     let (found, report) = compare(&text, Math::Default, 1e-5);
-    println!("{report:?}\n{}", outline(&found));
+    assert_eq!(report.kernels_after, 18, "{}", outline(&found));
+    for rule in ["layer-norm", "softmax", "gelu-halved-last", "fuse"] {
+        assert!(report.rules.contains_key(rule), "{rule} is not in {:?}", report.rules);
+    }
 }
 
 /// Layers of a GPT, softmax, layer norm and gelu taken apart.
