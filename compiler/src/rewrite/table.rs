@@ -116,14 +116,6 @@ impl<'a> Table<'a> {
                 list.push(alternative);
             }
         }
-        // What a rule found equal to a leaf is that leaf: it is read, never computed from itself (`x * 1`).
-        for at in 0..entries.len() {
-            let memory = entries[at].partner.filter(|_| entries[at].inner);
-            let leaf = |memory: u32| entries[memory as usize].alternatives.iter().any(|way| way.kind == Kind::LEAF);
-            if memory.is_some_and(leaf) {
-                entries[at].alternatives.clear();
-            }
-        }
         Table { egraph, entries, class }
     }
 
