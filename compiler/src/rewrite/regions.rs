@@ -7,7 +7,7 @@
 use indexmap::IndexMap;
 
 use crate::ir::{Constant, Def, Graph, InstId, ValueId};
-use crate::ops::{Class, Op};
+use crate::ops::{Class, Op, ReduceFn};
 use crate::types::{InputMode, TensorType};
 
 /// Most instructions of a region; longer stretches are cut at their narrowest place.
@@ -103,10 +103,12 @@ impl Uses {
     /// Whether the value is in memory whatever the rewriter does, so that nothing could be fused across it. Looks through
     /// `depth` views.
     fn is_stored(&self, graph: &Graph, value: ValueId, depth: usize) -> bool {
-        // A reduction beside other users may be a part of a softmax or a norm that is still to be recognised.
+        // A maximum or a sum beside other users may be a part of a softmax that is still to be recognised. (A norm is
+        // recognised from the value its mean is taken of, which may be a leaf.)
         let rows = |id: &InstId| {
             let op = &graph.inst(*id).op;
-            op.row().class == Class::Row && !matches!(op, Op::Reduce { .. })
+            let softmax = matches!(op, Op::Reduce { function: ReduceFn::Sum | ReduceFn::Max, .. });
+            op.row().class == Class::Row && !softmax
         };
         let users = &self.users[value.index()];
         self.output[value.index()]
