@@ -11,6 +11,7 @@ mod kernels;
 mod memory;
 mod checker;
 mod examples;
+mod hazards;
 mod determinism;
 mod allocation;
 mod hostile;
