@@ -60,8 +60,15 @@ impl Case {
         let text = std::fs::read_to_string(&path).expect("a case is text");
         let mut comments = text.lines().map_while(|line| line.strip_prefix("// "));
         let title = comments.next().unwrap_or_else(|| panic!("{} has no title", path.display())).to_string();
-        let mut case =
-            Case { title, story: Vec::new(), given: Vec::new(), rewrite: true, musts: Vec::new(), text: String::new(), path };
+        let mut case = Case {
+            title,
+            story: Vec::new(),
+            given: Vec::new(),
+            rewrite: true,
+            musts: Vec::new(),
+            text: String::new(),
+            path,
+        };
         for line in comments {
             match line.split_once(": ") {
                 Some(("given", elements)) => case.given.push(assignment(elements)),
@@ -207,10 +214,13 @@ fn hold(must: &str, outcome: &Outcome) -> Result<(), String> {
             let (name, elements) = assignment(must.split_once(' ').expect("a name follows").1);
             let at = outcome.names.iter().position(|known| *known == name).ok_or("there is no such result")?;
             let (found, wanted) = (&outcome.results[at], filled(&outcome.results[at], &elements));
-            if found.bytes == wanted.bytes || found.to_f64().iter().all(|x| x.is_nan()) && elements.iter().all(|x| x.is_nan()) {
+            if found.bytes == wanted.bytes
+                || found.to_f64().iter().all(|x| x.is_nan()) && elements.iter().all(|x| x.is_nan())
+            {
                 return Ok(());
             }
-            let same = |a: &f64, b: &f64| a == b && a.is_sign_negative() == b.is_sign_negative() || a.is_nan() && b.is_nan();
+            let same =
+                |a: &f64, b: &f64| a == b && a.is_sign_negative() == b.is_sign_negative() || a.is_nan() && b.is_nan();
             match found.to_f64().iter().zip(&elements).all(|(a, b)| same(a, b)) {
                 true => Ok(()),
                 false => Err(format!("it is {:?}", found.to_f64())),
@@ -253,7 +263,8 @@ fn hold(must: &str, outcome: &Outcome) -> Result<(), String> {
         }
         ["ordered", first, "before", second] => {
             let at = |value: &str| {
-                let writes = |step: &Json| step["writes"].as_array().is_some_and(|w| w.iter().any(|w| is_value(w, value)));
+                let writes =
+                    |step: &Json| step["writes"].as_array().is_some_and(|w| w.iter().any(|w| is_value(w, value)));
                 steps.iter().position(writes).ok_or(format!("no step writes {value}"))
             };
             match at(first)? < at(second)? {
@@ -365,7 +376,8 @@ fn page() -> String {
          verdicts mean, and holds them.\n\n| case | program | verdict |\n|---|---|---|\n",
     );
     let number = |case: &Case| {
-        let digits: String = case.title.strip_prefix('H').unwrap_or("").chars().take_while(char::is_ascii_digit).collect();
+        let digits: String =
+            case.title.strip_prefix('H').unwrap_or("").chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<u32>().unwrap_or(u32::MAX)
     };
     let mut cases = cases();

@@ -25,6 +25,8 @@ pub(super) struct Body<'a> {
     sources: &'a BTreeMap<ValueId, Source>,
     /// Value of the core's result, which is register 0, if there is a core.
     core: Option<(ValueId, DType)>,
+    /// Whether a repeated element is an operand like any other instead of a constant of the program.
+    splats_in_memory: bool,
     /// Operand values in register order (after the core's result).
     pub operands: Vec<(ValueId, Source)>,
     steps: Vec<Step>,
@@ -45,7 +47,20 @@ struct Step {
 
 impl<'a> Body<'a> {
     pub fn new(graph: &'a Graph, sources: &'a BTreeMap<ValueId, Source>, core: Option<(ValueId, DType)>) -> Body<'a> {
-        Body { graph, sources, core, operands: Vec::new(), steps: Vec::new(), at: BTreeMap::new() }
+        Body {
+            graph,
+            sources,
+            core,
+            splats_in_memory: false,
+            operands: Vec::new(),
+            steps: Vec::new(),
+            at: BTreeMap::new(),
+        }
+    }
+
+    /// Lets repeated elements be operands.
+    pub fn with_splats_in_memory(self) -> Body<'a> {
+        Body { splats_in_memory: true, ..self }
     }
 
     /// Makes sure that `value` is in a register.
@@ -57,7 +72,9 @@ impl<'a> Body<'a> {
             return Ok(Operand::Core);
         }
         let operand = match self.sources.get(&value) {
-            Some(Source::Splat(bits)) => self.step(PointFn::Const(*bits, self.graph.ty(value).dtype), Vec::new()),
+            Some(Source::Splat(bits)) if !self.splats_in_memory => {
+                self.step(PointFn::Const(*bits, self.graph.ty(value).dtype), Vec::new())
+            }
             Some(source) => {
                 // One read serves all names of the same bytes.
                 let known = self

@@ -154,6 +154,17 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// The program of what the core's operand needs, and its operands. A prologue reads at least one, so that there is a
+    /// domain to read over: where every operand is one repeated element, these lie in memory.
+    fn prologue(&self, parts: &Parts, core: &Inst) -> Result<(Program, Vec<(ValueId, Source)>), Fault> {
+        let operand = &core.operands[..1];
+        let (program, operands) = Body::new(self.graph, &parts.sources, None).finish(operand)?;
+        match operands.is_empty() {
+            false => Ok((program, operands)),
+            true => Body::new(self.graph, &parts.sources, None).with_splats_in_memory().finish(operand),
+        }
+    }
+
     /// The program of what comes after the core, its operands, and the core's own extra operands applied first.
     fn epilogue(
         &self,
@@ -182,8 +193,7 @@ impl Lowering<'_> {
         let mut axes = axes.to_vec();
         axes.sort_unstable();
         let domain = self.graph.ty(core.operands[0]).shape.clone();
-        let body = Body::new(self.graph, &parts.sources, None);
-        let (prologue, before) = body.finish(&core.operands[..1])?;
+        let (prologue, before) = self.prologue(parts, core)?;
         let (epilogue, after) = self.epilogue(parts, core, &parts.sources, &[])?;
         let reduced = axes.clone();
         let restore =
@@ -227,8 +237,7 @@ impl Lowering<'_> {
         let domain = self.graph.ty(core.operands[0]).shape.clone();
         let rank = domain.len();
         let norm = matches!(function, RowFn::LayerNorm { .. } | RowFn::RmsNorm { .. });
-        let body = Body::new(self.graph, &parts.sources, None);
-        let (prologue, before) = body.finish(&core.operands[..1])?;
+        let (prologue, before) = self.prologue(parts, core)?;
         let mut extras = Vec::new();
         if norm {
             extras.extend(core.operands.get(1).map(|&scale| (PointFn::Mul, scale)));

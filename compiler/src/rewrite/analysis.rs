@@ -7,11 +7,12 @@
 use std::cell::{Cell, RefCell};
 
 use egg::{Analysis, DidMerge, EGraph, Id, Justification};
+use situ_runtime::point::PointFn;
 use situ_runtime::scalar;
 use smallvec::SmallVec;
 
 use super::language::{Kind, Node, TypeId, Vocabulary};
-use crate::ops::Op;
+use crate::ops::{Op, ReduceFn};
 use crate::types::TensorType;
 
 pub(super) type Egraph = EGraph<Node, Facts>;
@@ -36,6 +37,8 @@ pub(super) struct Data {
     pub constant: Option<u64>,
     /// Whether only constants lead to it.
     pub weight: bool,
+    /// Whether no element has a sign: each is known to be at least +0, or NaN.
+    pub unsigned: bool,
 }
 
 /// State of the analysis.
@@ -100,6 +103,7 @@ impl Analysis<Node> for Facts {
                     inner: false,
                     constant: None,
                     weight: of.weight,
+                    unsigned: false,
                 };
             }
             Kind::LOAD | Kind::KERNEL => {
@@ -118,7 +122,8 @@ impl Analysis<Node> for Facts {
         let constant = op.as_ref().and_then(|op| folded(egraph, op, node));
         let types = results.into_iter().map(|ty| egraph.analysis.words.intern_type(ty)).collect();
         let weight = node.children.iter().all(|&child| egraph[child].data.weight);
-        Data { types, inner: node.kind.is_inner(), constant, weight }
+        let unsigned = op.as_ref().is_some_and(|op| is_unsigned(egraph, op, node));
+        Data { types, inner: node.kind.is_inner(), constant, weight, unsigned }
     }
 
     fn pre_union(egraph: &Egraph, a: Id, b: Id, justification: &Option<Justification>) {
@@ -142,6 +147,7 @@ impl Analysis<Node> for Facts {
             (x, y) => x.or(y),
         };
         a.weight |= b.weight;
+        a.unsigned |= b.unsigned;
         DidMerge(*a != before, *a != b)
     }
 
@@ -152,12 +158,29 @@ impl Analysis<Node> for Facts {
         if data.inner || ty.rank() != 0 {
             return;
         }
-        let op = Op::Point(situ_runtime::point::PointFn::Const(bits, ty.dtype));
+        let op = Op::Point(PointFn::Const(bits, ty.dtype));
         let (kind, attr) = egraph.analysis.words.head(&op, &[]);
         let before = egraph.analysis.reason.replace(FOLDED);
         let constant = egraph.add_uncanonical(Node::new(kind, attr, &[]));
         egraph.union(id, constant);
         egraph.analysis.reason.set(before);
+    }
+}
+
+/// Whether an op gives no element with a sign, whatever its operands that are not known to have none.
+fn is_unsigned(egraph: &Egraph, op: &Op, node: &Node) -> bool {
+    let known = |at: usize| egraph[node.children[at]].data.unsigned;
+    match op {
+        Op::Point(PointFn::Const(bits, dtype)) => {
+            dtype.is_float() && (scalar::decode_float(*dtype, *bits)).is_sign_positive()
+        }
+        Op::Point(PointFn::Abs | PointFn::Exp | PointFn::Sigmoid) | Op::Softmax { .. } => true,
+        Op::Point(PointFn::Mul) if egraph.find(node.children[0]) == egraph.find(node.children[1]) => true,
+        Op::Point(PointFn::Add | PointFn::Mul | PointFn::Div | PointFn::Max) => known(0) && known(1),
+        Op::Point(PointFn::Sqrt | PointFn::Rsqrt | PointFn::Reciprocal | PointFn::Relu) => known(0),
+        Op::Reduce { function: ReduceFn::Sum | ReduceFn::Mean, .. } => known(0),
+        Op::Reshape { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Contiguous {} => known(0),
+        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! ids of the e-graph, so that every place where the region stands can be made from it.
 
 use egg::Id;
+use situ_runtime::scalar;
 use smallvec::SmallVec;
 
 use super::RewriteOptions;
@@ -137,7 +138,10 @@ pub(super) fn build(region: &Region) -> Result<Source, Fault> {
     facts.reason.set(SOURCE);
     for leaf in &region.leaves {
         let types = SmallVec::from_elem(facts.words.intern_type(leaf.ty.clone()), 1);
-        facts.leaves.push(Data { types, inner: false, constant: leaf.literal, weight: leaf.weight });
+        let (constant, weight) = (leaf.literal, leaf.weight);
+        let float = |bits| leaf.ty.dtype.is_float().then(|| scalar::decode_float(leaf.ty.dtype, bits));
+        let unsigned = constant.and_then(float).is_some_and(f64::is_sign_positive);
+        facts.leaves.push(Data { types, inner: false, constant, weight, unsigned });
     }
     let mut egraph = Egraph::new(facts);
     let mut leaves = Vec::with_capacity(region.leaves.len());

@@ -13,8 +13,9 @@ pub(super) fn rules() -> Vec<Rule> {
         pattern("pow-one", "(pow ?x 1)", "?x", Exact),
         pattern("pow-two", "(pow ?x 2)", "(mul ?x ?x)", Exact),
         guarded("pow-three", "(pow ?x 3)", "(mul ?x (mul ?x ?x))", Ulp, "a float", |m| m.root_ty().dtype.is_float()),
-        guarded("pow-half", "(pow ?x 0.5)", "(sqrt ?x)", Ulp, "a float", |m| m.root_ty().dtype.is_float()),
-        guarded("pow-minus-half", "(pow ?x -0.5)", "(rsqrt ?x)", Ulp, "a float", |m| m.root_ty().dtype.is_float()),
+        // Powers of minus infinity and of the negative zero are positive where their roots are not.
+        guarded("pow-half", "(pow ?x 0.5)", "(sqrt ?x)", Ulp, "floats without a sign", |m| m.is_unsigned("x")),
+        guarded("pow-minus-half", "(pow ?x -0.5)", "(rsqrt ?x)", Ulp, "floats without a sign", |m| m.is_unsigned("x")),
         guarded("pow-minus-one", "(pow ?x -1)", "(reciprocal ?x)", Ulp, "a float", |m| m.root_ty().dtype.is_float()),
         pattern("mul-minus-one", "(mul ?x -1)", "(neg ?x)", Exact),
         pattern("mul-two", "(add ?x ?x)", "(mul ?x 2)", Exact),

@@ -61,6 +61,11 @@ impl Match<'_> {
         self.egraph[self.id(name)].data.weight
     }
 
+    /// Whether a variable's class is of floats of which none has a sign (at least +0, or NaN).
+    pub fn is_unsigned(&self, name: &str) -> bool {
+        self.ty(name).dtype.is_float() && self.egraph[self.id(name)].data.unsigned
+    }
+
     /// Whether the numbers of the left side are what the classes hold.
     pub fn numbers_hold(&self) -> bool {
         self.left.numbers.iter().all(|&(at, expected)| {
@@ -102,6 +107,16 @@ fn encode(dtype: DType, value: f64) -> u64 {
     if dtype.is_float() { scalar::encode_float(dtype, value) } else { scalar::encode_int(dtype, value as i64) }
 }
 
+/// The relative error with which exporters round the numbers of a formula: a few units in the last place.
+pub(in super::super) fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 1e-3,
+        DType::BF16 => 8e-3,
+        DType::F64 => 8e-16,
+        _ => 4e-7,
+    }
+}
+
 /// Whether an element is the number a rule names. A number that `f32` cannot hold, like the square root of 2, also matches
 /// its neighbours, because exporters round it in different ways.
 fn equals(dtype: DType, bits: u64, expected: f64) -> bool {
@@ -111,12 +126,7 @@ fn equals(dtype: DType, bits: u64, expected: f64) -> bool {
     if !dtype.is_float() || f64::from(expected as f32) == expected {
         return false;
     }
-    let epsilon = match dtype {
-        DType::F16 => 1e-3,
-        DType::BF16 => 8e-3,
-        _ => 4e-7,
-    };
-    (scalar::decode_float(dtype, bits) - expected).abs() <= epsilon * expected.abs()
+    (scalar::decode_float(dtype, bits) - expected).abs() <= rounding(dtype) * expected.abs()
 }
 
 /// Parses a term of a rule. Rules are part of the program, so a mistake in one is ours and stops the first test.

@@ -4,7 +4,7 @@
 //! `x * x`, `1 / sqrt(x)` is also `rsqrt(x)`), so that one pattern covers many spellings.
 
 use super::Freedom::{Reassociate, Ulp};
-use super::pattern::Match;
+use super::pattern::{Match, rounding};
 use super::{Plans, Rule, built, guarded, pattern, structural};
 use crate::ops::{Float, Op};
 use crate::rewrite::analysis::{Egraph, op_of};
@@ -66,7 +66,8 @@ pub(super) fn rules() -> Vec<Rule> {
             "?c is one over the extent of the last axis",
             |m| {
                 let extent = m.ty("x").shape.last().copied().unwrap_or(0) as f64;
-                m.root_ty().dtype.is_float() && m.number("c").is_some_and(|c| (c * extent - 1.0).abs() < 4e-7)
+                let dtype = m.root_ty().dtype;
+                dtype.is_float() && m.number("c").is_some_and(|c| (c * extent - 1.0).abs() <= rounding(dtype))
             },
         ),
         built(

@@ -18,7 +18,8 @@ pub(super) fn rules() -> Vec<Rule> {
         pattern("neg-sub", "(neg (sub ?x ?y))", "(sub ?y ?x)", ZeroSign),
         pattern("zero-sub", "(sub 0 ?x)", "(neg ?x)", ZeroSign),
         pattern("abs-abs", "(abs (abs ?x))", "(abs ?x)", Exact),
-        pattern("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact),
+        // The negative of an unsigned integer wraps, and is its own magnitude.
+        guarded("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact, "not unsigned", |m| m.root_ty().dtype != DType::U8),
         pattern("abs-squared", "(mul (abs ?x) (abs ?x))", "(mul ?x ?x)", Exact),
         pattern("relu-relu", "(relu (relu ?x))", "(relu ?x)", Exact),
         pattern("max-zero", "(max ?x 0)", "(relu ?x)", ZeroSign),
@@ -89,6 +90,20 @@ fn where_constant(egraph: &Egraph, _: Id, node: &Node) -> Plans {
         .collect()
 }
 
+/// Whether `cast(cast(x: from) {to=middle}) {to=to}` is `cast(x) {to=to}` for every element.
+///
+/// Nothing may be lost in the middle. Then the last cast starts from the same number, but by the rules of another
+/// dtype: floats saturate where integers wrap, and integers reach a narrow float by way of `f32` where `f64` rounds once.
+fn is_transparent(from: DType, middle: DType, to: DType) -> bool {
+    let turned = !from.is_float() && middle.is_float();
+    let alike = match to {
+        DType::F32 | DType::F64 | DType::Bool => true,
+        to if to.is_float() => widens(from, DType::F32),
+        to => widens(from, to),
+    };
+    widens(from, middle) && (!turned || alike)
+}
+
 /// Whether every element of `from` has its value in `to`.
 fn widens(from: DType, to: DType) -> bool {
     use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
@@ -111,7 +126,7 @@ fn cast_cast(egraph: &Egraph, _: Id, node: &Node) -> Plans {
     let middle = ty(egraph, inner.id).dtype;
     inner
         .iter()
-        .filter(|node| node.kind == Kind::CAST && widens(ty(egraph, node.children[0]).dtype, middle))
+        .filter(|node| node.kind == Kind::CAST && is_transparent(ty(egraph, node.children[0]).dtype, middle, to))
         .map(|node| Plan::point(PointFn::Cast(to), [Plan::Class(node.children[0])]))
         .collect()
 }
