@@ -165,6 +165,16 @@ pub enum Fallback {
     Promised,
 }
 
+impl Fallback {
+    /// How many steps it has.
+    pub fn steps(&self) -> usize {
+        match self {
+            Fallback::AsWritten(written) => written.plan.steps.len(),
+            Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => 0,
+        }
+    }
+}
+
 /// A compiled program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executable {
