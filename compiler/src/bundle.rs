@@ -3,14 +3,11 @@
 //! Each binding is compiled by itself. A weight that several plans read in the same form is stored once: equal bytes have
 //! one place, whichever plan they came from.
 
-use indexmap::IndexMap;
-use sha2::{Digest, Sha256};
-use situ_runtime::arena::Block;
-use situ_runtime::executable::{ALIGNMENT, Executable, Space};
-use situ_runtime::map::Weights;
+use situ_runtime::executable::{Executable, Fallback};
 use situ_runtime::wire::Compiled;
 
 use crate::diagnostic::Fault;
+use crate::emit::Section;
 use crate::pipeline::Error;
 
 fn fault(message: impl Into<String>) -> Fault {
@@ -25,37 +22,25 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     if rest.is_empty() {
         return Ok(first);
     }
-    let mut section: Vec<u8> = Vec::new();
-    let mut known: IndexMap<([u8; 32], u64), u64> = IndexMap::new();
+    let mut section = Section::default();
     let (name, report) = (first.executable.name.clone(), first.executable.report.clone());
     let report_text = first.executable.report_text.clone();
-    let mut plans = Vec::new();
-    for program in std::iter::once(first).chain(rest) {
-        for mut plan in program.executable.plans {
-            for value in &mut plan.values {
-                let place = &mut value.place;
-                if place.space != Space::Weights {
-                    continue;
-                }
-                let from = place.offset as usize;
-                let bytes = program.weights.get(from..from + place.bytes as usize);
-                let bytes = bytes.ok_or_else(|| fault("a weight lies outside its section"))?;
-                let key = (Sha256::digest(bytes).into(), place.bytes);
-                place.offset = *known.entry(key).or_insert_with(|| {
-                    section.resize(section.len().next_multiple_of(ALIGNMENT as usize), 0);
-                    let offset = section.len() as u64;
-                    section.extend_from_slice(bytes);
-                    offset
-                });
-            }
+    let (mut plans, mut fallbacks) = (Vec::new(), Vec::new());
+    for Compiled { executable, weights, .. } in std::iter::once(first).chain(rest) {
+        for mut plan in executable.plans {
+            section.take(&mut plan, &weights)?;
             plans.push(plan);
         }
+        for mut fallback in executable.fallbacks {
+            if let Fallback::AsWritten(written) = &mut fallback {
+                section.take(&mut written.plan, &weights)?;
+            }
+            fallbacks.push(fallback);
+        }
     }
-    section.resize(section.len().next_multiple_of(ALIGNMENT as usize), 0);
-    let block = Block::copied(&section).map_err(|error| fault(error.to_string()))?;
-    let executable =
-        Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report, report_text };
-    let compiled = Compiled::new(executable, Weights::owned(block)).map_err(|invalid| fault(invalid.to_string()))?;
+    let weights = section.finish()?;
+    let executable = Executable { name, plans, fallbacks, weights_bytes: weights.len() as u64, report, report_text };
+    let compiled = Compiled::new(executable, weights).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         fault(findings.join("; "))

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli {
+    pub mod alias;
     pub mod args;
     pub mod execute;
     pub mod failure;
@@ -11,15 +12,18 @@ mod cli {
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
-use cli::{execute, model, values};
+use cli::{alias, execute, model, values};
 use situ::conformance::{self, Status};
 use situ::{npz, pipeline};
-use situ_runtime::session::Session;
+use situ_runtime::executable::{Fallback, InputPort};
+use situ_runtime::raw::Route;
+use situ_runtime::wire::Compiled;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -59,20 +63,36 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
             Ok(String::new())
         }
-        Verb::Run { model, compile, inputs, output, expect_npz, max_rel, report } => {
-            let (mut session, arrays) = session(&model, &compile, &inputs, None)?;
-            let results = execute::run(&mut session, &arrays)?;
+        Verb::Run { model, compile, inputs, output, expect_npz, max_rel, alias, strict_alias, report } => {
+            let compiled = Arc::new(model::compiled(&model, &compile.options())?);
+            let threads = usize::from(compile.threads);
+            let (number, results) = if alias.is_empty() {
+                let (number, arrays) = fitting(&compiled, |ports| values::inputs(&inputs, ports, None))?;
+                (number, execute::run(&mut execute::session(compiled.clone(), number, threads)?, &arrays)?)
+            } else {
+                let (number, shared) =
+                    fitting(&compiled, |ports| alias::share(&alias, ports, &values::given(&inputs, ports, None)?))?;
+                let (results, route) = alias::run(compiled.clone(), number, threads, strict_alias, shared)?;
+                let said = match route {
+                    Route::Planned => "the optimised plan ran: no inputs share bytes that it assumes distinct",
+                    Route::Fallback => {
+                        "the program as written ran: inputs share bytes that the optimised plan assumes distinct"
+                    }
+                };
+                let _ = writeln!(std::io::stderr(), "note: {said}");
+                (number, results)
+            };
             if let Some(path) = &output {
                 execute::write(&results, path)?;
             }
             let mut text = String::new();
             if report {
-                text = format!("{}\n", session.compiled().executable.report_text);
+                text = format!("{}\n", compiled.executable.report_text);
             }
             match &expect_npz {
                 Some(path) => text.push_str(&(values::compare(&results, path, max_rel)? + "\n")),
                 None if output.is_some() => {}
-                None => text.push_str(&execute::summary(&session, &results)),
+                None => text.push_str(&execute::summary(&compiled.executable.plans[number], &results)),
             }
             Ok(text)
         }
@@ -102,7 +122,11 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
                 Failure::wrong(format!("the plan is refused\n{}", findings.join("\n")))
             })?;
             let steps: usize = compiled.executable.plans.iter().map(|plan| plan.steps.len()).sum();
-            Ok(format!("accepted: {steps} steps\n"))
+            let written: usize = compiled.executable.fallbacks.iter().map(Fallback::steps).sum();
+            Ok(match written {
+                0 => format!("accepted: {steps} steps\n"),
+                _ => format!("accepted: {steps} steps, and {written} as written\n"),
+            })
         }
         Verb::Conformance { dir, json, min_pass } => {
             let outcome = conformance::run(&dir, &execute::compile_and_run, |_| ())
@@ -151,18 +175,15 @@ fn verify(args: &ModelArgs) -> Result<String, Failure> {
     }
 }
 
-/// A session for the model and a value for each of its inputs. Of several plans the one whose inputs fit is taken.
-fn session(
-    model: &ModelArgs,
-    compile: &CompileArgs,
-    inputs: &InputArgs,
-    fill: Option<&str>,
-) -> Result<(Session, Vec<npz::Array>), Failure> {
-    let compiled = model::compiled(model, &compile.options())?;
+/// Of several plans the first whose inputs fit, and what `prepare` makes of them.
+fn fitting<T>(
+    compiled: &Compiled,
+    prepare: impl Fn(&[InputPort]) -> Result<T, Failure>,
+) -> Result<(usize, T), Failure> {
     let mut refused = None;
     for (number, plan) in compiled.executable.plans.iter().enumerate() {
-        match values::inputs(inputs, &plan.inputs, fill) {
-            Ok(arrays) => return Ok((execute::session(compiled, number, usize::from(compile.threads))?, arrays)),
+        match prepare(&plan.inputs) {
+            Ok(prepared) => return Ok((number, prepared)),
             Err(failure) => refused = refused.or(Some(failure)),
         }
     }
@@ -188,7 +209,9 @@ fn bench(
     per_step: bool,
     json: bool,
 ) -> Result<String, Failure> {
-    let (mut session, arrays) = session(model, compile, inputs, Some("random:0"))?;
+    let compiled = Arc::new(model::compiled(model, &compile.options())?);
+    let (number, arrays) = fitting(&compiled, |ports| values::inputs(inputs, ports, Some("random:0")))?;
+    let mut session = execute::session(compiled, number, usize::from(compile.threads))?;
     let expected: Vec<(String, npz::Array)> = match &inputs.input_npz {
         Some(path) => npz::read(path)
             .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))?

@@ -3,18 +3,23 @@
 //! ```text
 //! text, ONNX -> source -> ir -> alias -> functional -> rewrite -> lower -> place -> plan -> emit -> check
 //! ```
+//!
+//! A program that writes an input goes a second way, for callers whose inputs share bytes: as written, from `ir` straight
+//! to `lower`.
 
 use indexmap::IndexMap;
-use situ_runtime::executable::Executable;
+use situ_runtime::executable::{AsWritten, Executable, Fallback, Plan};
+use situ_runtime::map::Weights;
 use situ_runtime::wire::Compiled;
 
 use crate::diagnostic::{Diagnostic, Fault};
-use crate::functional::{self, PureGraph};
+use crate::emit::Section;
+use crate::functional::{self, FunctionalNotes, PureGraph};
 use crate::ir::{self, Graph};
 use crate::lower::{self, LowerOptions};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
-use crate::report::{self, Decisions};
+use crate::report::{self, Aliasing, Decisions};
 use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
 use crate::{alias, emit};
 
@@ -38,8 +43,10 @@ pub struct Options {
     pub planned: bool,
     /// The largest thread count the program will run with; workspaces depend on it.
     pub threads: usize,
-    /// Budget for the arena, in bytes.
+    /// Budget for the arena of the optimised plan, in bytes.
     pub max_peak: Option<u64>,
+    /// The caller promises that inputs never share bytes: no fallback is made, and nothing is compared before a run.
+    pub assume_noalias: bool,
 }
 
 impl Default for Options {
@@ -55,6 +62,7 @@ impl Default for Options {
             planned: true,
             threads: 1,
             max_peak: None,
+            assume_noalias: false,
         }
     }
 }
@@ -116,6 +124,8 @@ pub struct Decided {
     /// Arena of the best plan with every tie refused, in bytes.
     pub without_inplace: u64,
     pub notes: Vec<String>,
+    /// What is assumed about inputs that share bytes.
+    pub aliasing: Aliasing,
 }
 
 impl Decided {
@@ -126,6 +136,7 @@ impl Decided {
             arena_bytes_without_inplace: self.without_inplace,
             saved_bytes: 0,
             notes: &self.notes,
+            aliasing: &self.aliasing,
         }
     }
 }
@@ -136,7 +147,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     if !mistakes.is_empty() {
         return Err(Error::Invalid(mistakes));
     }
-    let functional = make_functional(graph)?;
+    let (functional, functional_notes) = functional_form(graph)?;
     let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
     verify_stage("rewrite", &rewritten)?;
     let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
@@ -158,19 +169,25 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     } else {
         planned.arena_bytes
     };
-    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes: notes(&rewrites) };
+    let mut plan = emit::emit(&planned)?;
+    plan.assumed_distinct = emit::assumed_distinct(&plan, &functional_notes);
+    let mut weights = emit::weights(&planned, &rewritten)?;
+    let fallback = fallback(graph, &plan, &mut weights, options)?;
+    let added_weights = weights.len() as u64 - planned.weights_bytes;
+    let aliasing = report::aliasing(graph, &functional_notes, &plan, &fallback, added_weights);
+    let notes = notes(&rewrites);
+    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes, aliasing };
     let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
     let planned = &decided.planned;
 
     let executable = Executable {
         name: graph.name.clone(),
-        plans: vec![emit::emit(planned)?],
-        fallback: None,
-        weights_bytes: planned.weights_bytes,
+        plans: vec![plan],
+        fallbacks: vec![fallback],
+        weights_bytes: weights.len() as u64,
         report: report_json.clone(),
         report_text: report.clone(),
     };
-    let weights = emit::weights(planned, &rewritten)?;
     let compiled =
         Compiled::new(executable, weights).map_err(|invalid| Fault { stage: "emit", message: invalid.to_string() })?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
@@ -183,6 +200,31 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         return Err(Error::Budget { arena_bytes: planned.arena_bytes, max_peak });
     }
     Ok(Compilation { compiled, report, report_json, functional, rewritten, decided })
+}
+
+/// What a run does when inputs share bytes against the assumptions of `plan`. The weights it needs beyond those of the plan
+/// are added to `weights`.
+fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options) -> Result<Fallback, Fault> {
+    if plan.assumed_distinct.is_empty() {
+        return Ok(Fallback::Unneeded);
+    }
+    if options.assume_noalias {
+        return Ok(Fallback::Promised);
+    }
+    if let Some(obstacle) = lower::obstacle(graph) {
+        return Ok(Fallback::Missing(obstacle));
+    }
+    let lower_options = LowerOptions { threads: options.threads, pack: true };
+    let lowered = lower::lower_as_written(graph, options.math, &lower_options)?;
+    let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
+    let planned = plan::plan(place::as_written(lowered.graph), &plan_options)?;
+    let mut written = AsWritten { plan: emit::emit(&planned)?, epochs: lowered.epochs };
+    if planned.weights_bytes > 0 {
+        let mut section = Section::beginning_with(plan, weights)?;
+        section.take(&mut written.plan, &emit::weights(&planned, graph)?)?;
+        *weights = section.finish()?;
+    }
+    Ok(Fallback::AsWritten(Box::new(written)))
 }
 
 /// Facts of the rewriter that belong in a report.
@@ -199,9 +241,13 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
 
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
-    let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
+    Ok(functional_form(graph)?.0)
+}
+
+fn functional_form(graph: &Graph) -> Result<(PureGraph, FunctionalNotes), Fault> {
+    let (functional, notes) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
-    Ok(functional)
+    Ok((functional, notes))
 }
 
 fn rewrite_options(options: &Options) -> RewriteOptions {

@@ -106,8 +106,73 @@ pub struct Plan {
     pub arena_bytes: u64,
     /// The largest thread count the workspaces allow for.
     pub threads: u32,
-    /// Pairs of inputs this plan assumes not to share bytes: `(written, other)`.
-    pub assumed_distinct: Vec<(u32, u32)>,
+    /// Which inputs this plan assumes not to share bytes.
+    pub assumed_distinct: Distinct,
+}
+
+/// Pairs of inputs that are assumed not to share bytes: each input of `written` with each other one of `written` and of
+/// `others`. Programs that update hundreds of parameters assume tens of thousands of pairs, hence a product and no list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distinct {
+    /// Inputs whose bytes change during a run, in ascending order.
+    pub written: Vec<u32>,
+    /// Other inputs whose bytes the program looks at, in ascending order; none is in `written`.
+    pub others: Vec<u32>,
+}
+
+impl Distinct {
+    /// Whether no pair is assumed distinct.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() || self.written.len() + self.others.len() < 2
+    }
+
+    /// How many pairs are assumed distinct.
+    pub fn pairs(&self) -> usize {
+        let written = self.written.len();
+        written * written.saturating_sub(1) / 2 + written * self.others.len()
+    }
+
+    /// Whether `a` and `b` are assumed distinct.
+    pub fn contains(&self, a: u32, b: u32) -> bool {
+        let written = |input: u32| self.written.binary_search(&input).is_ok();
+        let named = |input: u32| written(input) || self.others.binary_search(&input).is_ok();
+        a != b && ((written(a) && named(b)) || (written(b) && named(a)))
+    }
+}
+
+/// The program as written: for callers whose inputs share bytes against what a [`Plan`] assumes.
+///
+/// It reads and writes the caller's bytes in the order of the source. Nothing about `plan` relies on distinct inputs: a
+/// step that writes one touches no other. What is left to go wrong is the order of steps that touch different inputs, which
+/// no operand shows; `epochs` is the certificate of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsWritten {
+    pub plan: Plan,
+    /// For each step, how many writes of inputs the source has before it.
+    pub epochs: Vec<u32>,
+}
+
+/// What a run does when inputs share bytes against a plan's assumptions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fallback {
+    /// The plan assumes nothing.
+    Unneeded,
+    /// The program as written runs in the plan's place.
+    AsWritten(Box<AsWritten>),
+    /// The run is refused, because the compiler knows no way to run the program as written: why.
+    Missing(String),
+    /// It does not happen: whoever compiled the program has promised it. Nothing is compared before a run.
+    Promised,
+}
+
+impl Fallback {
+    /// How many steps it has.
+    pub fn steps(&self) -> usize {
+        match self {
+            Fallback::AsWritten(written) => written.plan.steps.len(),
+            Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => 0,
+        }
+    }
 }
 
 /// A compiled program.
@@ -116,8 +181,8 @@ pub struct Executable {
     pub name: String,
     /// One plan for each binding of the symbols, the first the default.
     pub plans: Vec<Plan>,
-    /// The mutating program as written, for callers whose inputs share bytes against the plans' assumptions.
-    pub fallback: Option<Box<Plan>>,
+    /// One for each plan: what happens when inputs share bytes against its assumptions.
+    pub fallbacks: Vec<Fallback>,
     /// Length of the weights section, in bytes.
     pub weights_bytes: u64,
     /// The optimisation report as JSON, kept for `situ report`.

@@ -23,7 +23,7 @@ impl Build {
             steps: Vec::new(),
             arena_bytes: 0,
             threads: 2,
-            assumed_distinct: Vec::new(),
+            assumed_distinct: Distinct::default(),
         };
         for (index, (name, mode, shape)) in inputs.iter().enumerate() {
             let bytes = shape.iter().product::<usize>() as u64 * 4;
@@ -82,7 +82,7 @@ impl Build {
         Executable {
             name: "fixture".into(),
             plans: vec![self.finish()],
-            fallback: None,
+            fallbacks: vec![Fallback::Missing("made by hand".into())],
             weights_bytes: 0,
             report: String::new(),
             report_text: String::new(),
@@ -123,6 +123,6 @@ pub fn update() -> Executable {
     build.map(PointFn::Add, &[2, t], s, 4);
     build.output(vector(product, 4));
     build.plan.finals = vec![(2, s)];
-    build.plan.assumed_distinct = vec![(1, 0), (1, 2), (2, 0)];
+    build.plan.assumed_distinct = Distinct { written: vec![1, 2], others: vec![0] };
     build.executable()
 }

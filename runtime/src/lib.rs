@@ -63,10 +63,11 @@
 //! #         arena_bytes: steps.iter().filter_map(|step| step.workspace).map(|place| place.bytes).max().unwrap_or(0),
 //! #         steps,
 //! #         threads: 1,
-//! #         assumed_distinct: vec![(0, 1)],
+//! #         assumed_distinct: Distinct { written: vec![0, 1], others: vec![] },
 //! #     };
 //! #     let report = String::new();
-//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallback: None, weights_bytes: 0, report, report_text: String::new() };
+//! #     let fallbacks = vec![Fallback::Missing("made by hand".into())];
+//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallbacks, weights_bytes: 0, report, report_text: String::new() };
 //! #     Compiled::new(executable, Weights::none()).unwrap()
 //! # }
 //! use situ_runtime::{Argument, Compiled, Options, Session, Tensor};
@@ -135,6 +136,7 @@ pub mod validate;
 pub mod check;
 pub mod wire;
 pub mod tensor;
+mod guard;
 mod schedule;
 pub mod session;
 pub mod raw;

@@ -1,16 +1,20 @@
-//! The entry point for callers who have pointers, whose inputs may share bytes.
+//! The entry point for callers whose inputs may share bytes.
 //!
 //! A plan is made for inputs that do not share bytes and says on which pairs it relies
-//! ([`Plan::assumed_distinct`]). Before each run a sweep over the sorted pointers compares every written input
-//! with every other one. Inputs are dense, so that comparing intervals is exact. When an assumption fails, the *fallback*
-//! runs in the plan's place: the program as written, step by step on the caller's bytes, which was compiled and checked
-//! together with the plan. Without a fallback, or when the caller wants it so, the run is refused.
+//! ([`Plan::assumed_distinct`]). Before each run a sweep over the pointers compares these pairs (`guard`). When an
+//! assumption fails, the *fallback* runs in the plan's place: the program as written, step by step on the caller's bytes,
+//! which was compiled and checked together with the plan. Without a fallback, or when the caller wants it so, the run is
+//! refused.
 //!
-//! Safe Rust cannot create the situation: `&mut` and moves keep arguments apart. So [`Session`] has no sweep.
+//! Safe Rust cannot create the situation: `&mut` and moves keep arguments apart. So [`Session`] has no sweep. Here, a caller
+//! has either pointers ([`RawSession::run`]) or one buffer in which the inputs lie, one over another
+//! ([`RawSession::run_within`]).
 
 use std::sync::Arc;
 
-use crate::executable::{InputPort, Plan};
+use crate::arena::Binding;
+use crate::executable::{Fallback, InputPort, Plan};
+use crate::guard::Guard;
 use crate::kernel::call::RunError;
 use crate::schedule::Schedule;
 use crate::session::{Options, Outputs, Session, SessionError, check_bytes};
@@ -37,11 +41,15 @@ pub enum Route {
 /// What to do when inputs share bytes against the plan's assumptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AliasPolicy {
-    /// Run the fallback; refuse when there is none.
+    /// Run the fallback; refuse when there is none. A program that was compiled with the promise that it does not happen
+    /// ([`Fallback::Promised`]) is run without looking.
     #[default]
     Fallback,
-    /// Refuse always.
+    /// Refuse always, whatever was promised.
     Strict,
+    /// It does not happen, says the caller: nothing is compared. Inputs that share bytes all the same give wrong
+    /// results, or a fault in the middle of the run; never undefined behaviour.
+    Trust,
 }
 
 /// A session that takes pointers.
@@ -49,8 +57,7 @@ pub struct RawSession {
     session: Session,
     fallback: Option<Schedule>,
     policy: AliasPolicy,
-    /// `(start, end, input)`; keeps its capacity from run to run.
-    ranges: Vec<(usize, usize, usize)>,
+    guard: Guard,
 }
 
 impl RawSession {
@@ -61,19 +68,30 @@ impl RawSession {
         policy: AliasPolicy,
     ) -> Result<RawSession, SessionError> {
         let compiled = compiled.into();
-        let plans = compiled.executable.plans.len();
-        let plan = compiled.executable.plans.get(options.plan);
-        let plan = plan.ok_or(SessionError::NoSuchPlan { plan: options.plan, plans })?;
-        // A fallback that was compiled for other shapes does not belong to this plan.
-        let fallback = compiled.executable.fallback.as_deref().filter(|fallback| fallback.inputs == plan.inputs);
-        let arena_bytes = fallback.map_or(0, |fallback| fallback.arena_bytes);
-        let ranges = Vec::with_capacity(plan.inputs.len());
+        let (plans, number) = (compiled.executable.plans.len(), options.plan);
+        let plan = compiled.executable.plans.get(number).ok_or(SessionError::NoSuchPlan { plan: number, plans })?;
+        let kind = compiled.executable.fallbacks.get(number);
+        let policy = match (policy, kind) {
+            (AliasPolicy::Fallback, Some(Fallback::Promised)) => AliasPolicy::Trust,
+            (policy, _) => policy,
+        };
+        let written = match (policy, kind) {
+            (AliasPolicy::Fallback, Some(Fallback::AsWritten(written))) => Some(&written.plan),
+            _ => None,
+        };
+        let guard = Guard::new(plan);
+        let arena_bytes = written.map_or(0, |plan| plan.arena_bytes);
         let session = Session::with_arena(compiled.clone(), options, arena_bytes)?;
-        let fallback = match fallback {
-            Some(fallback) => Some(Schedule::new(fallback, session.threads())?),
+        let fallback = match written {
+            Some(plan) => {
+                let mut schedule = Schedule::new(plan, session.threads())?;
+                // Bytes of any input may be bytes of state here.
+                schedule.first_state_write = schedule.first_input_write;
+                Some(schedule)
+            }
             None => None,
         };
-        Ok(RawSession { session, fallback, policy, ranges })
+        Ok(RawSession { session, fallback, policy, guard })
     }
 
     /// The plan this session runs when inputs do not share bytes.
@@ -81,25 +99,37 @@ impl RawSession {
         self.session.plan()
     }
 
-    /// Runs the program and says which plan it took. `inout` inputs are updated in the caller's bytes; those of `donate`
-    /// inputs are overwritten.
+    pub fn inputs(&self) -> &[InputPort] {
+        self.session.inputs()
+    }
+
+    /// The program this session runs.
+    pub fn compiled(&self) -> &Arc<Compiled> {
+        self.session.compiled()
+    }
+
+    /// Whether a run has failed after it had begun to write state, or in the program as written any input.
+    pub fn is_poisoned(&self) -> bool {
+        self.session.is_poisoned()
+    }
+
+    /// Says that the caller has put the state right.
+    pub fn clear_poison(&mut self) {
+        self.session.clear_poison();
+    }
+
+    /// Which plan a run on these inputs would take. Looks at no byte of them.
     ///
     /// # Errors
-    /// As [`Session::run`], and [`RunError::Aliased`] when inputs share bytes and no fallback may run.
-    ///
-    /// # Safety
-    /// Each pointer is valid for reading its `bytes`, initialised, until the outputs are dropped; those of `donate` and
-    /// `inout` inputs are valid for writing too. Until then nobody else writes any of them, and nobody else reads
-    /// what is written. Inputs may overlap one another.
-    pub unsafe fn run<'r>(&'r mut self, inputs: &[RawInput]) -> Result<(Outputs<'r>, Route), RunError> {
-        let RawSession { session, fallback, policy, ranges } = self;
-        let (compiled, plan, schedule, runner) = session.parts();
-        let planned = &compiled.executable.plans[plan];
-        if inputs.len() != planned.inputs.len() {
-            let message = format!("{} inputs are expected, found {}", planned.inputs.len(), inputs.len());
+    /// [`RunError::Argument`] when an input does not fit; [`RunError::Aliased`] when inputs share bytes and no fallback
+    /// may run.
+    pub fn route(&mut self, inputs: &[RawInput]) -> Result<Route, RunError> {
+        let ports = self.session.inputs();
+        if inputs.len() != ports.len() {
+            let message = format!("{} inputs are expected, found {}", ports.len(), inputs.len());
             return Err(RunError::Argument(message));
         }
-        for (port, input) in planned.inputs.iter().zip(inputs) {
+        for (port, input) in ports.iter().zip(inputs) {
             check_bytes(port, input.dtype, input.pointer, input.bytes)?;
             if input.bytes > 0
                 && (input.pointer.is_null() || (input.pointer as usize).checked_add(input.bytes).is_none())
@@ -107,19 +137,44 @@ impl RawSession {
                 return Err(RunError::Argument(format!("input {} has no address", port.name)));
             }
         }
-        let route = match shared_with_written(ranges, &planned.inputs, inputs, &schedule.written_inputs) {
-            None => Route::Planned,
-            Some((written, other)) if *policy == AliasPolicy::Strict || fallback.is_none() => {
-                let [written, other] = [written, other].map(|input| planned.inputs[input].name.clone());
-                return Err(RunError::Aliased { written, other });
+        if self.policy == AliasPolicy::Trust {
+            return Ok(Route::Planned);
+        }
+        // An empty input may have any pointer; its range is empty wherever it is.
+        let bytes_of = |input: usize| match inputs[input].bytes {
+            0 => (0, 0),
+            bytes => (inputs[input].pointer as usize, bytes),
+        };
+        match self.guard.shared(bytes_of) {
+            None => Ok(Route::Planned),
+            Some(_) if self.fallback.is_some() => Ok(Route::Fallback),
+            Some((written, other)) => {
+                let [written, other] = [written, other].map(|input| ports[input].name.clone());
+                Err(RunError::Aliased { written, other })
             }
-            Some(_) => Route::Fallback,
+        }
+    }
+
+    /// Runs the program and says which plan it took. `inout` inputs are updated in the caller's bytes; those of `donate`
+    /// inputs are overwritten. The results are bytes of their own, or lie in `donate` inputs, or are the final content of
+    /// state.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and [`RunError::Aliased`] when inputs share bytes and no fallback may run.
+    ///
+    /// # Safety
+    /// Each pointer is valid for reading its `bytes`, initialised, until the outputs are dropped; those of `donate` and
+    /// `inout` inputs are valid for writing too. Until then nobody else writes any of them, and nobody else reads
+    /// what is written. Inputs may overlap one another, but neither the weights of the program nor results of this session.
+    pub unsafe fn run<'r>(&'r mut self, inputs: &[RawInput]) -> Result<(Outputs<'r>, Route), RunError> {
+        let route = self.route(inputs)?;
+        let RawSession { session, fallback, .. } = self;
+        let (compiled, number, schedule, runner) = session.parts();
+        let (plan, schedule) = match (route, fallback, &compiled.executable.fallbacks[number]) {
+            (Route::Fallback, Some(schedule), Fallback::AsWritten(written)) => (&written.plan, &*schedule),
+            _ => (&compiled.executable.plans[number], schedule),
         };
-        let (plan, schedule) = match (route, fallback, &compiled.executable.fallback) {
-            (Route::Fallback, Some(schedule), Some(plan)) => (&**plan, &*schedule),
-            _ => (planned, schedule),
-        };
-        let bind = |binding: &mut crate::arena::Binding<'r>| {
+        let bind = |binding: &mut Binding<'r>| {
             for (port, input) in plan.inputs.iter().zip(inputs) {
                 let writable = port.mode != InputMode::Read;
                 // SAFETY: the caller vouches for pointer, length and exclusive use; an empty input is never touched.
@@ -129,34 +184,31 @@ impl RawSession {
         let outputs = runner.run(plan, schedule, &compiled.weights, bind, |_| ())?;
         Ok((outputs, route))
     }
-}
 
-/// A written input and another one that shares bytes with it. Sorted by start, an interval meets an earlier one exactly
-/// when it starts before the latest end so far; two ends are kept, that of all intervals and that of the written ones.
-fn shared_with_written(
-    ranges: &mut Vec<(usize, usize, usize)>,
-    ports: &[InputPort],
-    inputs: &[RawInput],
-    written: &[bool],
-) -> Option<(usize, usize)> {
-    debug_assert_eq!(ports.len(), inputs.len());
-    ranges.clear();
-    for (index, input) in inputs.iter().enumerate().filter(|(_, input)| input.bytes > 0) {
-        ranges.push((input.pointer as usize, input.pointer as usize + input.bytes, index));
+    /// As [`RawSession::run`] on inputs that lie in one buffer: input `i` begins at byte `starts[i]` and may overlap
+    /// others. Its address must be aligned for its elements.
+    pub fn run_within<'r>(
+        &'r mut self,
+        memory: &'r mut [u8],
+        starts: &[usize],
+    ) -> Result<(Outputs<'r>, Route), RunError> {
+        let ports = self.session.inputs();
+        if starts.len() != ports.len() {
+            return Err(RunError::Argument(format!("{} inputs are expected, found {}", ports.len(), starts.len())));
+        }
+        // One pointer for all of them, so that none is invalidated by the making of another.
+        let (base, length) = (memory.as_mut_ptr(), memory.len());
+        let mut inputs = Vec::with_capacity(ports.len());
+        for (port, &start) in ports.iter().zip(starts) {
+            let bytes = port.shape.iter().product::<usize>() * port.dtype.size();
+            if start.checked_add(bytes).is_none_or(|end| end > length) {
+                let message = format!("input {} needs bytes {start}+{bytes} of a buffer of {length}", port.name);
+                return Err(RunError::Argument(message));
+            }
+            inputs.push(RawInput { dtype: port.dtype, pointer: base.wrapping_add(start), bytes });
+        }
+        // SAFETY: each input lies inside `memory`, which is borrowed mutably for as long as the outputs live; it is neither
+        // weights nor the arena, which the session owns.
+        unsafe { self.run(&inputs) }
     }
-    ranges.sort_unstable();
-    let (mut last, mut last_written) = ((0, 0), (0, 0));
-    for &(start, end, index) in ranges.iter() {
-        if written[index] && start < last.0 {
-            return Some((index, last.1));
-        }
-        if start < last_written.0 {
-            return Some((last_written.1, index));
-        }
-        last = last.max((end, index));
-        if written[index] {
-            last_written = last_written.max((end, index));
-        }
-    }
-    None
 }

@@ -68,8 +68,8 @@ pub(crate) struct Schedule {
     pub outputs: Vec<Span>,
     /// The first step that writes an `inout` input.
     pub first_state_write: Option<usize>,
-    /// Which inputs the plan writes.
-    pub written_inputs: Vec<bool>,
+    /// The first step that writes any input.
+    pub first_input_write: Option<usize>,
 }
 
 /// Why a step cannot be prepared.
@@ -83,21 +83,20 @@ impl Schedule {
     /// Prepares a plan that the checker has accepted.
     pub fn new(plan: &Plan, threads: usize) -> Result<Schedule, Unprepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
-        let mut written_inputs = vec![false; plan.inputs.len()];
-        let mut first_state_write = None;
+        let (mut first_state_write, mut first_input_write) = (None, None);
         for (index, step) in plan.steps.iter().enumerate() {
             let prepared = PreparedStep::new(plan, step, threads);
             steps.push(prepared.map_err(|why| Unprepared { step: index, label: step.label.clone(), why })?);
             for write in &step.writes {
                 let Space::Input(input) = plan.values[write.access.value as usize].place.space else { continue };
-                written_inputs[input as usize] = true;
+                first_input_write.get_or_insert(index);
                 if plan.inputs[input as usize].mode == InputMode::InOut {
                     first_state_write.get_or_insert(index);
                 }
             }
         }
         let outputs = plan.outputs.iter().map(|port| hull(plan, &port.access).0).collect();
-        Ok(Schedule { steps, outputs, first_state_write, written_inputs })
+        Ok(Schedule { steps, outputs, first_state_write, first_input_write })
     }
 
     pub fn len(&self) -> usize {

@@ -6,7 +6,9 @@
 //! that its documentation names ([`crate::kernel::validate`]). What it accepts, `check`, `prepare` and `run` may index
 //! without looking.
 
-use crate::executable::{ALIGNMENT, Access, Executable, InputPort, Place, Plan, Space, Step};
+use crate::executable::{
+    ALIGNMENT, Access, Distinct, Executable, Fallback, InputPort, OutputPort, Place, Plan, Space, Step,
+};
 use crate::kernel;
 use crate::types::{DType, InputMode, Layout, MAX_ELEMENTS, MAX_RANK, elements};
 
@@ -54,8 +56,44 @@ pub fn executable(executable: &Executable) -> Result<(), Invalid> {
     for (index, each) in executable.plans.iter().enumerate() {
         plan(each, executable.weights_bytes).map_err(|invalid| invalid.inside(format_args!("plan {index}")))?;
     }
-    if let Some(fallback) = &executable.fallback {
-        plan(fallback, executable.weights_bytes).map_err(|invalid| invalid.inside("fallback"))?;
+    if executable.fallbacks.len() != executable.plans.len() {
+        return Err(Invalid::new("", "every plan has exactly one fallback"));
+    }
+    for (index, (main, each)) in executable.plans.iter().zip(&executable.fallbacks).enumerate() {
+        fallback(main, each, executable.weights_bytes)
+            .map_err(|invalid| invalid.inside(format_args!("fallback {index}")))?;
+    }
+    Ok(())
+}
+
+/// Whether a fallback is well formed and takes and gives what its plan does.
+fn fallback(main: &Plan, fallback: &Fallback, weights_bytes: u64) -> Result<(), Invalid> {
+    let wrong = |what: &str| Err(Invalid::new("", what));
+    let written = match fallback {
+        Fallback::Unneeded if !main.assumed_distinct.is_empty() => {
+            return wrong("the plan assumes inputs to be distinct, and nothing says what happens when they are not");
+        }
+        Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => return Ok(()),
+        Fallback::AsWritten(written) => written,
+    };
+    plan(&written.plan, weights_bytes)?;
+    if written.plan.inputs != main.inputs {
+        return wrong("its inputs are not those of its plan");
+    }
+    let same = |(a, b): (&OutputPort, &OutputPort)| {
+        a.name == b.name && a.access.dtype == b.access.dtype && a.access.layout.shape == b.access.layout.shape
+    };
+    if written.plan.outputs.len() != main.outputs.len() || !written.plan.outputs.iter().zip(&main.outputs).all(same) {
+        return wrong("its outputs are not those of its plan");
+    }
+    if written.plan.threads < main.threads {
+        return wrong("its workspaces are made for fewer threads than its plan");
+    }
+    if !written.plan.assumed_distinct.is_empty() {
+        return wrong("a fallback assumes nothing");
+    }
+    if written.epochs.len() != written.plan.steps.len() {
+        return wrong("every step has exactly one epoch");
     }
     Ok(())
 }
@@ -130,11 +168,24 @@ fn inputs(plan: &Plan, input_bytes: &[u64]) -> Result<(), Invalid> {
             return Err(Invalid::new("", format!("value {index} is named a weight and lies elsewhere")));
         }
     }
-    let ports = plan.inputs.len() as u32;
-    if plan.assumed_distinct.iter().any(|&(a, b)| a >= ports || b >= ports || a == b) {
-        return Err(Invalid::new("", "an assumption is not about two inputs"));
+    distinct(&plan.assumed_distinct, plan.inputs.len() as u32).map_err(|what| Invalid::new("", what))
+}
+
+/// Assumptions are about inputs that exist, each named once.
+fn distinct(assumed: &Distinct, inputs: u32) -> Result<(), &'static str> {
+    let Distinct { written, others } = assumed;
+    for list in [written, others] {
+        if list.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err("inputs that are assumed distinct stand in their order, each once");
+        }
+        if list.last().is_some_and(|&last| last >= inputs) {
+            return Err("an assumption is about an input that does not exist");
+        }
     }
-    Ok(())
+    match others.iter().any(|input| written.binary_search(input).is_ok()) {
+        true => Err("an input is assumed distinct from itself"),
+        false => Ok(()),
+    }
 }
 
 /// Bytes of an input.

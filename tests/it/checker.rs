@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use situ_runtime::check::{Finding, check_plan};
 use situ_runtime::contract::contract;
-use situ_runtime::executable::{Access, InputPort, OutputPort, Place, Plan, PlannedValue, Space, Step, Write};
+use situ_runtime::executable::{
+    Access, Distinct, InputPort, OutputPort, Place, Plan, PlannedValue, Space, Step, Write,
+};
 use situ_runtime::kernel::Kernel;
 use situ_runtime::point::{PointFn, PointInstr, Program};
 use situ_runtime::types::{DType, InputMode, Layout};
@@ -180,7 +182,7 @@ fn sound_plan(random: &mut Random, steps: usize) -> Plan {
         steps: Vec::new(),
         arena_bytes: 512,
         threads: 1,
-        assumed_distinct: vec![(0, 1), (0, 2), (1, 2)],
+        assumed_distinct: Distinct { written: vec![1, 2], others: vec![0] },
     };
     let value = |space, offset, number: usize| {
         let place = Place { space, offset, bytes: BYTES };

@@ -7,6 +7,7 @@ mod docs;
 mod text;
 mod alias;
 mod functional;
+mod overlap;
 mod kernels;
 mod memory;
 mod checker;

@@ -51,6 +51,14 @@ pub enum Verb {
         /// Largest absolute difference allowed, relative to the largest expected magnitude.
         #[arg(long, default_value_t = 1e-5, value_name = "R")]
         max_rel: f64,
+        /// Let input Y have the bytes of input X, from byte BYTES of X on; may be given several times. Where Y reaches
+        /// beyond the end of X it keeps the bytes of its own value; for the rest the value of X counts.
+        #[arg(long, value_name = "Y=X[+BYTES]", value_parser = alias, conflicts_with = "assume_noalias")]
+        alias: Vec<Alias>,
+        /// Fail (exit 1) when inputs share bytes that the plan assumes distinct, instead of running the program as
+        /// written.
+        #[arg(long)]
+        strict_alias: bool,
         /// Print the optimisation report before the results.
         #[arg(long)]
         report: bool,
@@ -176,6 +184,9 @@ pub struct CompileArgs {
     /// Fail (exit 4) if the arena would be larger.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub max_peak: Option<u64>,
+    /// Promise that inputs never share bytes: no fallback is compiled, and nothing is compared before a run.
+    #[arg(long)]
+    pub assume_noalias: bool,
 }
 
 impl CompileArgs {
@@ -195,6 +206,7 @@ impl CompileArgs {
             planned: !self.no_plan,
             threads: usize::from(self.threads),
             max_peak: self.max_peak,
+            assume_noalias: self.assume_noalias,
         }
     }
 }
@@ -223,6 +235,24 @@ pub struct InputArgs {
     /// Arrays for the inputs, by name, else in0, in1, … by position.
     #[arg(long, value_name = "F.npz")]
     pub input_npz: Option<PathBuf>,
+}
+
+/// That one input lies in the bytes of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub base: String,
+    /// From the start of the base.
+    pub bytes: usize,
+}
+
+fn alias(text: &str) -> Result<Alias, String> {
+    let (name, place) = text.split_once('=').ok_or("expected Y=X or Y=X+BYTES")?;
+    let (base, bytes) = match place.rsplit_once('+') {
+        None => (place, 0),
+        Some((base, bytes)) => (base, bytes.parse().map_err(|_| format!("{bytes:?} is not a number of bytes"))?),
+    };
+    Ok(Alias { name: name.to_string(), base: base.to_string(), bytes })
 }
 
 fn binding(text: &str) -> Result<(String, usize), String> {

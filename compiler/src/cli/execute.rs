@@ -1,6 +1,7 @@
 //! Running: `run` and `bench`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -9,6 +10,7 @@ use situ::ir::Graph;
 use situ::npz::{self, Array};
 use situ::types::TensorType;
 use situ::{conformance, eval, pipeline};
+use situ_runtime::executable::Plan;
 use situ_runtime::kernel::call::RunError;
 use situ_runtime::session::{Argument, Options, Session};
 use situ_runtime::tensor::{Tensor, TensorMut, TensorRef};
@@ -19,7 +21,8 @@ use super::failure::Failure;
 use super::values::{self, Named};
 
 /// A session for one plan, with as many of the threads as the plan allows for.
-pub fn session(compiled: Compiled, plan: usize, threads: usize) -> Result<Session, Failure> {
+pub fn session(compiled: impl Into<Arc<Compiled>>, plan: usize, threads: usize) -> Result<Session, Failure> {
+    let compiled = compiled.into();
     let most = compiled.executable.plans.get(plan).map_or(1, |plan| plan.threads as usize);
     Session::new(compiled, Options { threads: Some(threads.min(most)), plan, ..Options::default() })
         .map_err(Failure::fault)
@@ -45,7 +48,7 @@ fn arguments<'a>(session: &Session, held: &'a mut [Tensor]) -> Vec<Argument<'a>>
         .collect()
 }
 
-fn run_failure(error: RunError) -> Failure {
+pub fn run_failure(error: RunError) -> Failure {
     match error {
         RunError::Fault(_) => Failure::fault(error),
         other => Failure::wrong(other),
@@ -80,11 +83,16 @@ pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failur
 }
 
 /// A line an output: its type, and enough of its elements to recognise it.
-pub fn summary(session: &Session, results: &[Named]) -> String {
-    let names = session.plan().outputs.iter().map(|port| port.name.clone());
-    let names = names.chain(session.inputs().iter().map(|port| port.name.clone()));
+pub fn summary(plan: &Plan, results: &[Named]) -> String {
     let mut text = String::new();
-    for (named, name) in results.iter().zip(names) {
+    for named in results {
+        let number = |prefix: &str| named.key.strip_prefix(prefix).and_then(|rest| rest.parse::<usize>().ok());
+        let name = match (number("out"), number("mut")) {
+            (Some(output), _) => plan.outputs.get(output).map(|port| port.name.as_str()),
+            (_, Some(input)) => plan.inputs.get(input).map(|port| port.name.as_str()),
+            _ => None,
+        };
+        let name = name.unwrap_or("");
         let elements = named.array.to_f64();
         let shown: Vec<String> = elements.iter().take(4).map(|x| format!("{x:.6}")).collect();
         let more = if elements.len() > 4 { ", …" } else { "" };

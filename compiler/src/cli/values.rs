@@ -19,6 +19,23 @@ fn read(path: &Path) -> Result<IndexMap<String, Array>, Failure> {
 
 /// A value for every input, in order. `fill` is used for inputs nothing is said about.
 pub fn inputs(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Result<Vec<Array>, Failure> {
+    let given = given(args, ports, fill)?;
+    ports
+        .iter()
+        .zip(given)
+        .map(|(port, array)| {
+            array.ok_or_else(|| {
+                Failure::usage(format!(
+                    "input {} has no value; give --input {}=FILE.npy, =zeros or =random:SEED",
+                    port.name, port.name
+                ))
+            })
+        })
+        .collect()
+}
+
+/// The value of each input that is given one.
+pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Result<Vec<Option<Array>>, Failure> {
     let mut given: IndexMap<&str, &str> = IndexMap::new();
     for text in &args.input {
         let (name, value) =
@@ -44,16 +61,13 @@ pub fn inputs(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resu
             } else if let Some(fill) = fill {
                 value_of(port, fill)?
             } else {
-                return Err(Failure::usage(format!(
-                    "input {} has no value; give --input {}=FILE.npy, =zeros or =random:SEED",
-                    port.name, port.name
-                )));
+                return Ok(None);
             };
             if array.ty.dtype != port.dtype || array.ty.shape != port.shape {
                 let expected = TensorType::new(port.dtype, port.shape.clone());
                 return Err(Failure::wrong(format!("input {} is {expected}, found {}", port.name, array.ty)));
             }
-            Ok(array)
+            Ok(Some(array))
         })
         .collect()
 }

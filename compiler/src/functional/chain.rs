@@ -90,7 +90,9 @@ impl<'a> Chains<'a> {
         }
         for (place, input) in self.source.inputs.iter().enumerate() {
             if input.mode == InputMode::InOut {
-                let value = self.read(input.value)?;
+                // A program may name the last content of its state, and then writes nothing.
+                let named = self.source.finals.iter().find(|entry| entry.0 as usize == place);
+                let value = self.read(named.map_or(input.value, |entry| entry.1))?;
                 self.graph.finals.push((place as u32, value));
             }
         }
@@ -417,13 +419,18 @@ impl<'a> Chains<'a> {
         };
         let mut used = vec![false; self.source.inputs.len()];
         let operands = self.source.body_insts().flat_map(|(_, inst)| inst.operands.iter().copied());
-        for value in operands.chain(self.source.outputs.iter().map(|output| output.value)) {
+        let unchanged = |&&(place, value): &&(u32, ValueId)| self.source.inputs[place as usize].value == value;
+        let finals: Vec<(u32, ValueId)> =
+            self.source.finals.iter().filter(|named| !unchanged(named)).copied().collect();
+        let ends = self.source.outputs.iter().map(|output| output.value).chain(finals.iter().map(|entry| entry.1));
+        for value in operands.chain(ends) {
             if let Some(place) = input(value) {
                 used[place as usize] = true;
             }
         }
         self.notes.used_inputs = (0..).zip(used).filter(|(_, used)| *used).map(|(place, _)| place).collect();
         self.notes.written_inputs = self.storages.keys().filter_map(|&root| input(root)).collect();
+        self.notes.written_inputs.extend(finals.iter().map(|entry| entry.0));
     }
 
     /// Removes instructions whose results nobody needs: views that were replayed, versions that were covered.

@@ -33,6 +33,16 @@ pub struct Location {
     pub column: u32,
 }
 
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.text.as_str(), self.line) {
+            ("", 0) => f.write_str("no line"),
+            ("", line) => write!(f, "line {line}"),
+            (text, _) => f.write_str(text),
+        }
+    }
+}
+
 /// How a value comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Def {

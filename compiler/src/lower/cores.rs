@@ -431,7 +431,7 @@ impl Lowering<'_> {
     fn convolution_weight(&mut self, value: ValueId, source: Source, groups: usize) -> (Access, bool) {
         let ty = self.graph.ty(value).clone();
         if let Source::Constant { constant, layout } = &source {
-            let as_written = *layout == Layout::dense(&self.graph.constant(*constant).ty.shape);
+            let as_written = *layout == Layout::dense(&self.owner.constant(*constant).ty.shape);
             let packable = self.options.pack && ty.dtype == DType::F32 && as_written;
             if let Some(shape) = pack::pack_conv_shape(&ty.shape, groups).filter(|_| packable) {
                 let stored = TensorType::new(ty.dtype, shape);

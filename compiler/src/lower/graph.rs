@@ -28,13 +28,9 @@ pub struct LowerOptions {
 
 /// Makes kernels and buffers of `graph`. Fails only by a mistake of an earlier stage.
 pub fn lower(graph: &PureGraph, options: &LowerOptions) -> Result<KernelGraph, Fault> {
-    let mut lowering = Lowering {
-        graph,
-        options,
-        out: KernelGraph { name: graph.name.clone(), ..KernelGraph::default() },
-        sources: BTreeMap::new(),
-        weights: IndexMap::new(),
-    };
+    let out = KernelGraph { name: graph.name.clone(), ..KernelGraph::default() };
+    let mut lowering =
+        Lowering { graph, owner: graph, options, out, sources: BTreeMap::new(), weights: IndexMap::new() };
     lowering.inputs();
     for &inst in &graph.body().insts {
         lowering.instruction(graph.inst(inst))?;
@@ -57,11 +53,16 @@ pub fn find_workspaces(graph: &mut KernelGraph, threads: usize) -> Result<(), Fa
 
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
+    /// The graph whose constants a [`Source::Constant`] and a [`Weight`] name: `graph`, or the program it is a piece of.
+    pub owner: &'a Graph,
     pub options: &'a LowerOptions,
     pub out: KernelGraph,
     pub sources: BTreeMap<ValueId, Source>,
-    weights: IndexMap<(ConstId, WeightForm), BufferId>,
+    pub weights: Weights,
 }
+
+/// The buffers of the constants that have one, by constant and form.
+pub(super) type Weights = IndexMap<(ConstId, WeightForm), BufferId>;
 
 /// The facts of a node that come from its instruction.
 pub(super) struct Origin {
@@ -103,7 +104,7 @@ impl Lowering<'_> {
 
     /// The buffer of a constant in the given form.
     pub fn weight(&mut self, constant: ConstId, form: WeightForm, stored: TensorType) -> BufferId {
-        let name = &self.graph.constant(constant).name;
+        let name = &self.owner.constant(constant).name;
         let name = if name.is_empty() { format!("%const{}", constant.0) } else { format!("%{name}") };
         if let Some(&buffer) = self.weights.get(&(constant, form.clone())) {
             return buffer;
@@ -120,7 +121,7 @@ impl Lowering<'_> {
         match source {
             Source::Memory { buffer, layout } => (buffer, layout),
             Source::Constant { constant, layout } => {
-                let stored = self.graph.constant(constant).ty.clone();
+                let stored = self.owner.constant(constant).ty.clone();
                 (self.weight(constant, WeightForm::Dense, stored), layout)
             }
             Source::Splat(bits) => {
@@ -204,7 +205,7 @@ impl Lowering<'_> {
         Ok(target)
     }
 
-    fn instruction(&mut self, inst: &Inst) -> Result<(), Fault> {
+    pub fn instruction(&mut self, inst: &Inst) -> Result<(), Fault> {
         match inst.op.row().class {
             Class::View => self.view(inst),
             Class::Movement => self.movement(inst),

@@ -11,13 +11,17 @@
 //!   [`Write::base`](situ_runtime::executable::Write); eliding the copy makes the update in place.
 //! - an `inout` input: a last copy of its final value into a buffer pinned to the input's bytes.
 //! - an output that is an input, a weight or another output: a copy into bytes of its own.
+//!
+//! `written` lowers a source program instead, for inputs that may share bytes: there order and bytes are the program's.
 
 mod body;
 mod cores;
 mod graph;
+mod written;
 use crate::ops::views;
 
 pub use graph::{LowerOptions, find_workspaces, lower};
+pub use written::{LoweredAsWritten, lower_as_written, obstacle};
 
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;

@@ -126,6 +126,30 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
     })
 }
 
+/// The order and the bytes of the graph as it is: no step is moved, no copy elided, and nothing shares bytes but the
+/// versions of one storage, each of which has the bytes of the one it updates.
+pub fn as_written(graph: KernelGraph) -> Placed {
+    let mut homes: Vec<Home> =
+        (0..graph.buffers.len()).map(|buffer| Home { root: BufferId(buffer as u32), offset: 0 }).collect();
+    for write in graph.nodes.iter().flat_map(|node| &node.writes) {
+        if let Some(base) = write.base {
+            homes[write.access.value as usize] = homes[base as usize];
+        }
+    }
+    Placed {
+        order: (0..graph.nodes.len()).collect(),
+        elided: vec![None; homes.len()],
+        homes,
+        ties: Vec::new(),
+        refusals: Vec::new(),
+        // Nothing was sought, so nothing is known.
+        order_status: OrderStatus::Heuristic { lower_bound: 0 },
+        peak_bytes: 0,
+        source_peak_bytes: None,
+        graph,
+    }
+}
+
 /// State that only changes places (`a, b = b, a`) would need every copy to come before every other: each copy overwrites
 /// what the next one reads. One value of each such cycle is set aside first.
 fn part_cycles_of_state(graph: &mut KernelGraph) {

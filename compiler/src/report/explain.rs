@@ -78,6 +78,9 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
             said(format!("To unblock it: {hint}."));
         }
     }
+    if let Some(sentence) = buffers.first().and_then(|_| decisions.aliasing.about(name)) {
+        said(sentence);
+    }
     let rules: Vec<&str> = placed
         .order
         .iter()

@@ -27,6 +27,9 @@ pub fn json(decisions: &Decisions) -> Value {
         "lower_bound_bytes": planned.lower_bound_bytes,
         "arena_bytes_without_inplace": decisions.arena_bytes_without_inplace,
         "arena_bytes_unshared": planned.unshared_bytes,
+        "assumed_distinct": decisions.aliasing.json(),
+        "fallback": decisions.aliasing.fallback_json(),
+        "fallback_arena_bytes": decisions.aliasing.fallback_arena_bytes(),
         "threads": planned.threads,
         "order": order(decisions),
         "ties": placed.ties.iter().map(|tie| json!({

@@ -3,11 +3,13 @@
 //! A report holds no time, no path and no thread timing, and every list has a fixed order, so that it can be committed
 //! and its difference read. How to read one is said in `docs/report.md`.
 
+mod aliasing;
 mod explain;
 mod json;
 mod text;
 mod words;
 
+pub use aliasing::{Aliasing, OnOverlap, aliasing};
 pub use explain::explain;
 pub use json::{SCHEMA, json};
 pub use text::text;
@@ -29,6 +31,8 @@ pub struct Decisions<'a> {
     pub saved_bytes: u64,
     /// Facts other stages want said, a line each, in the order given.
     pub notes: &'a [String],
+    /// What is assumed about inputs that share bytes.
+    pub aliasing: &'a Aliasing,
 }
 
 /// Memory by class, in bytes.

@@ -53,6 +53,7 @@ pub fn text(decisions: &Decisions) -> String {
     memory(decisions, &mut text);
     ties(decisions, &mut text);
     refusals(decisions, &mut text);
+    assumptions(decisions, &mut text);
     rules(decisions, &mut text);
     peak(decisions, &mut text);
     notes(decisions, &mut text);
@@ -108,6 +109,9 @@ fn memory(decisions: &Decisions, text: &mut String) {
     };
     line("not in place", without, said);
     line("not shared", planned.unshared_bytes, "every buffer its own bytes".into());
+    if let Some(bytes) = decisions.aliasing.fallback_arena_bytes() {
+        line("as written", bytes, "the program as written, for inputs that share bytes".into());
+    }
     table.print(text);
 }
 
@@ -164,6 +168,18 @@ fn refusals(decisions: &Decisions, text: &mut String) {
         ]);
     }
     table.print(text);
+}
+
+fn assumptions(decisions: &Decisions, text: &mut String) {
+    let aliasing = decisions.aliasing;
+    if aliasing.pairs == 0 {
+        return;
+    }
+    text.push_str(&format!("\n{} of inputs assumed distinct\n", count(aliasing.pairs, "pair")));
+    let mut table = Table::new(&[false, false, false]);
+    aliasing.lines().into_iter().for_each(|line| table.row(line));
+    table.print(text);
+    text.push_str(&format!("  {}\n", aliasing.otherwise()));
 }
 
 /// The op of a step's name, which begins with the value it writes.

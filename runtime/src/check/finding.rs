@@ -82,6 +82,8 @@ pub enum Finding {
     Unassumed { written: String, other: String },
     /// A step of the fallback writes an input and touches another one, which may share its bytes.
     FallbackAliases { site: Site, written: u32, other: u32 },
+    /// A step of the fallback does not run where the source has it among the writes of inputs.
+    OutOfOrder { step: usize, label: String, expected: u32, found: u32 },
     /// The regions of the plan are too intricate to be told apart in bounded time.
     TooComplex { step: usize },
 }
@@ -155,6 +157,10 @@ impl std::fmt::Display for Finding {
             Finding::FallbackAliases { site, written, other } => {
                 write!(f, "{site}: input {written} is written beside input {other}, which may share its bytes")
             }
+            Finding::OutOfOrder { step, label, expected, found } => write!(
+                f,
+                "step {step} ({label}): the source has {expected} writes of inputs before it, the fallback {found}; they may share bytes"
+            ),
             Finding::TooComplex { step } => {
                 write!(f, "step {step}: the regions up to here are too intricate to be told apart")
             }

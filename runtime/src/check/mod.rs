@@ -36,9 +36,10 @@
 //! Cost: a logarithm and a few facts for each operand. Regions that must be compared run by run draw on a budget;
 //! a plan that exhausts it is refused.
 //!
-//! The fallback plan (the program as written, for callers whose inputs share bytes) is checked in the same way, for inputs
-//! that do not share bytes; beyond that no step may touch one input while it writes another, so that every step means
-//! the same whether they share bytes or not.
+//! A fallback (the program as written, for callers whose inputs share bytes) is checked in the same way, for inputs that do
+//! not share bytes. Two rules beyond that make it right for those that do: no step touches one input while it writes
+//! another, so that every step means the same either way; and every step runs after as many writes of inputs as
+//! the source has before it, so that what it finds in the caller's bytes is what the source finds there.
 
 mod finding;
 mod memory;
@@ -49,7 +50,7 @@ pub use finding::{Finding, NoTie, Operand, Site};
 use self::memory::Memory;
 use self::region::{Region, Touched};
 use crate::contract::contract;
-use crate::executable::{Access, Executable, Place, Plan, PlannedValue, Space, Step, Write};
+use crate::executable::{Access, Executable, Fallback, Place, Plan, PlannedValue, Space, Step, Write};
 use crate::kernel::Kernel;
 use crate::types::{InputMode, Layout};
 use crate::validate;
@@ -61,7 +62,10 @@ const MAX_FINDINGS: usize = 64;
 pub fn check(executable: &Executable) -> Result<(), Vec<Finding>> {
     validate::executable(executable).map_err(|invalid| vec![Finding::Malformed(invalid)])?;
     executable.plans.iter().try_for_each(|plan| replay(plan, Purpose::Main))?;
-    executable.fallback.iter().try_for_each(|plan| replay(plan, Purpose::Fallback))
+    executable.fallbacks.iter().try_for_each(|fallback| match fallback {
+        Fallback::AsWritten(written) => replay(&written.plan, Purpose::Fallback(&written.epochs)),
+        Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => Ok(()),
+    })
 }
 
 /// Checks one plan (not a fallback) for weights of `weights_bytes` bytes.
@@ -72,11 +76,11 @@ pub fn check_plan(plan: &Plan, weights_bytes: u64) -> Result<(), Vec<Finding>> {
 
 /// Which rules hold for inputs that share bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum Purpose<'p> {
     /// The plan may rely on what it lists in `assumed_distinct`.
     Main,
-    /// The plan relies on nothing.
-    Fallback,
+    /// The plan relies on nothing; for each step, how many writes of inputs come before it.
+    Fallback(&'p [u32]),
 }
 
 /// What has become of a value.
@@ -91,7 +95,7 @@ enum Life {
     Replaced,
 }
 
-fn replay(plan: &Plan, purpose: Purpose) -> Result<(), Vec<Finding>> {
+fn replay(plan: &Plan, purpose: Purpose<'_>) -> Result<(), Vec<Finding>> {
     let mut replay = Replay {
         plan,
         purpose,
@@ -99,6 +103,7 @@ fn replay(plan: &Plan, purpose: Purpose) -> Result<(), Vec<Finding>> {
         lives: vec![Life::Undefined; plan.values.len()],
         written: vec![Vec::new(); plan.values.len()],
         written_inputs: vec![false; plan.inputs.len()],
+        input_writes: 0,
         findings: Vec::new(),
     };
     replay.begin();
@@ -117,12 +122,14 @@ fn replay(plan: &Plan, purpose: Purpose) -> Result<(), Vec<Finding>> {
 
 struct Replay<'p> {
     plan: &'p Plan,
-    purpose: Purpose,
+    purpose: Purpose<'p>,
     memory: Memory,
     lives: Vec<Life>,
     /// For each value written region by region, the regions.
     written: Vec<Vec<Region>>,
     written_inputs: Vec<bool>,
+    /// Steps so far that write an input.
+    input_writes: u32,
     findings: Vec<Finding>,
 }
 
@@ -263,9 +270,16 @@ impl<'p> Replay<'p> {
             }
         }
         self.workspace(index, step, &reads, &writes);
-        if self.purpose == Purpose::Fallback {
+        if let Purpose::Fallback(epochs) = self.purpose {
             self.fallback_operands(index, &reads, &writes);
+            if epochs[index] != self.input_writes {
+                let (expected, found) = (epochs[index], self.input_writes);
+                let label = step.label.clone();
+                self.findings.push(Finding::OutOfOrder { step: index, label, expected, found });
+            }
         }
+        let writes_input = |footprint: &Footprint| matches!(footprint.space, Space::Input(_));
+        self.input_writes += u32::from(writes.iter().flatten().any(writes_input));
     }
 
     fn writable(&mut self, index: usize, number: usize, write: &Write, footprint: &Footprint) {
@@ -445,26 +459,45 @@ impl<'p> Replay<'p> {
         }
     }
 
-    /// Every pair of a written input and another input is named.
+    /// Every pair of a written input and another one whose bytes matter is named. What the plan touches matters. The rest is
+    /// at least looked at by the caller after the run: it may share the bytes of state, which end as the source wants
+    /// them, but not those of a donated input, which end as anything.
     fn assumptions(&mut self) {
         let plan = self.plan;
-        let mut named: Vec<(u32, u32)> = plan.assumed_distinct.iter().map(|&(a, b)| (a.min(b), a.max(b))).collect();
-        named.sort_unstable();
         let filled = |&input: &u32| whole(self.value(plan.input_values[input as usize]).place).is_some();
         let filled: Vec<u32> = (0..plan.inputs.len() as u32).filter(filled).collect();
-        // Every pair that is looked up is listed or a finding, so a plan cannot make this loop longer than itself.
-        for &written in filled.iter().filter(|&&input| self.written_inputs[input as usize]) {
-            let seen = |other: u32| other == written || (other < written && self.written_inputs[other as usize]);
-            for &other in filled.iter().filter(|&&other| !seen(other)) {
-                if named.binary_search(&(written.min(other), written.max(other))).is_err() {
-                    let [written, other] = [written, other].map(|input| plan.inputs[input as usize].name.clone());
-                    self.findings.push(Finding::Unassumed { written, other });
-                    if self.findings.len() >= MAX_FINDINGS {
-                        return;
-                    }
+        let written = |input: u32| self.written_inputs[input as usize];
+        let gives_up = |&input: &u32| written(input) && plan.inputs[input as usize].mode == InputMode::Donate;
+        let all_matter = filled.iter().any(gives_up);
+        let touched = self.touched_inputs();
+        let matter: Vec<u32> =
+            filled.into_iter().filter(|&input| all_matter || written(input) || touched[input as usize]).collect();
+        let Some(&first) = matter.iter().find(|&&input| written(input)) else { return };
+        for &other in matter.iter().filter(|_| matter.len() > 1) {
+            let named = plan.assumed_distinct.written.binary_search(&other).is_ok()
+                || (!written(other) && plan.assumed_distinct.others.binary_search(&other).is_ok());
+            if !named {
+                let partner = if other == first { matter[usize::from(matter[0] == first)] } else { other };
+                let [written, other] = [first, partner].map(|input| plan.inputs[input as usize].name.clone());
+                self.findings.push(Finding::Unassumed { written, other });
+                if self.findings.len() >= MAX_FINDINGS {
+                    return;
                 }
             }
         }
+    }
+
+    /// Inputs of which a step reads or writes any byte, or an output has any.
+    fn touched_inputs(&self) -> Vec<bool> {
+        let mut touched = vec![false; self.plan.inputs.len()];
+        let steps = self.plan.steps.iter();
+        let operands = steps.flat_map(|step| step.reads.iter().chain(step.writes.iter().map(|write| &write.access)));
+        for access in operands.chain(self.plan.outputs.iter().map(|port| &port.access)) {
+            if let Some(Footprint { space: Space::Input(input), .. }) = self.footprint(access) {
+                touched[input as usize] = true;
+            }
+        }
+        touched
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sound plans pass; each kind of damage is refused, by the finding that names it.
 
 use super::*;
+use crate::executable::{AsWritten, Distinct};
 use crate::fixture::{Build, access, map, update, vector, whole};
 use crate::kernel::ScatterFn;
 use crate::point::PointFn;
@@ -89,7 +90,9 @@ fn bounds_alignment_and_indices_are_malformed() {
         |plan: &mut Plan| plan.finals.push((0, 0)),
         |plan: &mut Plan| plan.threads = 0,
         |plan: &mut Plan| plan.weight_values.push(1),
-        |plan: &mut Plan| plan.assumed_distinct.push((0, 0)),
+        |plan: &mut Plan| plan.assumed_distinct.others.push(9),
+        |plan: &mut Plan| plan.assumed_distinct = Distinct { written: vec![0], others: vec![0] },
+        |plan: &mut Plan| plan.assumed_distinct = Distinct { written: vec![2, 1], others: vec![0] },
     ] {
         let mut build = chain();
         damage(&mut build.plan);
@@ -269,19 +272,72 @@ fn state_must_end_as_declared() {
     assert!(matches!(spoil(|plan| plan.finals[0].1 = 2)[..], [Finding::FinalAbsent { .. }]));
     assert!(matches!(spoil(|plan| drop(plan.steps.pop()))[..], [Finding::FinalAbsent { .. }]));
     assert!(matches!(spoil(|plan| plan.steps.swap(1, 2))[..], [Finding::Absent { .. }, ..]));
-    for pair in 0..3 {
+    // Input 1 is given up and overwritten, so that even an input nobody reads must keep away from it.
+    for (written, others) in
+        [(vec![1, 2], vec![]), (vec![1], vec![0, 2]), (vec![2], vec![0, 1]), (vec![], vec![0, 1, 2])]
+    {
         let mut executable = update();
-        executable.plans[0].assumed_distinct.remove(pair);
-        assert!(matches!(check(&executable).unwrap_err()[..], [Finding::Unassumed { .. }]));
+        executable.plans[0].assumed_distinct = Distinct { written, others };
+        assert!(matches!(check(&executable).unwrap_err()[..], [Finding::Unassumed { .. }, ..]));
     }
+}
+
+/// `s = s + x`, `y = x`, as written: `x` goes through the arena, for it may share bytes with `s`.
+fn as_written() -> Executable {
+    let inputs = [("x", InputMode::Read, &[4][..]), ("s", InputMode::InOut, &[4])];
+    let mut main = Build::new(&inputs);
+    let s = main.value(Space::Input(1), 0, 4);
+    main.map(PointFn::Add, &[1, 0], s, 4);
+    let y = main.arena(0, 4);
+    main.map(PointFn::Abs, &[0], y, 4);
+    main.output(vector(y, 4));
+    main.plan.finals = vec![(1, s)];
+    main.plan.assumed_distinct = Distinct { written: vec![1], others: vec![0] };
+    let mut executable = main.executable();
+    let mut build = Build::new(&inputs);
+    let x = build.arena(64, 4);
+    build.map(PointFn::Abs, &[0], x, 4);
+    let s = build.value(Space::Input(1), 0, 4);
+    build.map(PointFn::Add, &[1, x], s, 4);
+    let y = build.arena(0, 4);
+    build.map(PointFn::Abs, &[0], y, 4);
+    build.output(vector(y, 4));
+    build.plan.finals = vec![(1, s)];
+    let written = AsWritten { plan: build.finish(), epochs: vec![0, 0, 1] };
+    executable.fallbacks = vec![Fallback::AsWritten(Box::new(written))];
+    executable
 }
 
 #[test]
 fn a_fallback_touches_no_input_while_it_writes_another() {
-    let mut executable = update();
-    executable.fallback = Some(Box::new(executable.plans[0].clone()));
-    let found = check(&executable).unwrap_err();
-    assert!(matches!(found[0], Finding::FallbackAliases { written: 1, other: 0, .. }), "{found:?}");
+    check(&as_written()).unwrap();
+    let spoil = |damage: fn(&mut AsWritten)| {
+        let mut executable = as_written();
+        let Fallback::AsWritten(written) = &mut executable.fallbacks[0] else { panic!("as made") };
+        damage(written);
+        check(&executable).unwrap_err()
+    };
+    let found = spoil(|written| written.plan.steps[1].reads[1].value = 0);
+    assert!(matches!(found[..], [Finding::FallbackAliases { written: 1, other: 0, .. }]), "{found:?}");
+    // For inputs that do not share bytes all of these orders mean the same.
+    let found = spoil(|written| written.plan.steps.swap(1, 2));
+    assert!(matches!(found[..], [Finding::OutOfOrder { step: 2, expected: 1, found: 0, .. }]), "{found:?}");
+    let found = spoil(|written| written.epochs[2] = 0);
+    assert!(matches!(found[..], [Finding::OutOfOrder { step: 2, .. }]), "{found:?}");
+    for damage in [
+        |written: &mut AsWritten| drop(written.epochs.pop()),
+        |written: &mut AsWritten| written.plan.inputs[0].name.push('!'),
+        |written: &mut AsWritten| written.plan.outputs.clear(),
+        |written: &mut AsWritten| written.plan.threads = 1,
+        |written: &mut AsWritten| written.plan.assumed_distinct = Distinct { written: vec![1], others: vec![0] },
+    ] {
+        let found = spoil(damage);
+        assert!(matches!(found[..], [Finding::Malformed(_)]), "{found:?}");
+    }
+    for fallbacks in [vec![], vec![Fallback::Unneeded], vec![Fallback::Promised; 2]] {
+        let executable = Executable { fallbacks, ..as_written() };
+        assert!(matches!(check(&executable).unwrap_err()[..], [Finding::Malformed(_)]));
+    }
 }
 
 #[test]

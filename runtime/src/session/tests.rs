@@ -1,7 +1,7 @@
 //! Runs of small plans: results, state, refusals, poisoning, foreign pointers.
 
 use super::*;
-use crate::executable::{Executable, Space, Write};
+use crate::executable::{AsWritten, Distinct, Executable, Fallback, Space, Write};
 use crate::fixture::{Build, access, map, update, vector, whole};
 use crate::kernel::Kernel;
 use crate::map::Weights;
@@ -100,7 +100,7 @@ fn gathering(state_first: bool) -> Executable {
     }
     build.output(vector(y, 2));
     build.plan.finals = vec![(2, s)];
-    build.plan.assumed_distinct = vec![(2, 0), (2, 1)];
+    build.plan.assumed_distinct = Distinct { written: vec![2], others: vec![0, 1] };
     build.executable()
 }
 
@@ -187,11 +187,14 @@ fn accumulate() -> Executable {
         build.map(PointFn::Abs, &[s], y, 4);
         build.output(vector(y, 4));
         build.plan.finals = vec![(1, s)];
-        build.plan.assumed_distinct = if fallback { vec![] } else { vec![(1, 0)] };
+        if !fallback {
+            build.plan.assumed_distinct = Distinct { written: vec![1], others: vec![0] };
+        }
         build
     };
     let mut executable = build(false).executable();
-    executable.fallback = Some(Box::new(build(true).finish()));
+    let written = AsWritten { plan: build(true).finish(), epochs: vec![0, 0, 1] };
+    executable.fallbacks = vec![Fallback::AsWritten(Box::new(written))];
     executable
 }
 

@@ -8,7 +8,7 @@ use situ::place::{PlaceOptions, place};
 use situ::plan::{PlanOptions, Planned, plan};
 use situ::types::{DType, InputMode, TensorType};
 use situ_runtime::check::check_plan;
-use situ_runtime::executable::{Access, InputPort, OutputPort, Plan, PlannedValue, Space, Step, Write};
+use situ_runtime::executable::{Access, Distinct, InputPort, OutputPort, Plan, PlannedValue, Space, Step, Write};
 use situ_runtime::kernel::prepared::workspace_bytes;
 use situ_runtime::kernel::{CumulativeFn, Kernel};
 use situ_runtime::point::{PointFn, PointInstr, Program};
@@ -242,12 +242,9 @@ pub fn executable(planned: &Planned) -> Plan {
             }
         })
         .collect();
-    let mut assumed_distinct = Vec::new();
-    for (written, input) in graph.inputs.iter().enumerate() {
-        for other in (0..graph.inputs.len()).filter(|&other| other != written && input.mode != InputMode::Read) {
-            assumed_distinct.push((written as u32, other as u32));
-        }
-    }
+    let inputs = 0..graph.inputs.len() as u32;
+    let (others, written) = inputs.partition(|&input| graph.inputs[input as usize].mode == InputMode::Read);
+    let assumed_distinct = Distinct { written, others };
     Plan {
         inputs: graph
             .inputs

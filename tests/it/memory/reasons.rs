@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use situ::lower::KernelGraph;
 use situ::place::{PlaceOptions, Reason};
-use situ::report::{self, Decisions};
+use situ::report::{self, Aliasing, Decisions};
 use situ::types::InputMode::{Donate, InOut, Read};
 
 use super::graphs::{Builder, examine, planned, rows, transposed};
@@ -21,6 +21,7 @@ fn told(graph: &KernelGraph, options: &PlaceOptions) -> String {
         arena_bytes_without_inplace: without.arena_bytes,
         saved_bytes: 0,
         notes: &[],
+        aliasing: &Aliasing::default(),
     };
     let json = report::json(&decisions);
     assert_eq!(json["arena_bytes"], with.arena_bytes);
