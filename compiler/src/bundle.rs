@@ -25,8 +25,9 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     let mut section = Section::default();
     let (name, report) = (first.executable.name.clone(), first.executable.report.clone());
     let report_text = first.executable.report_text.clone();
-    let (mut plans, mut fallbacks) = (Vec::new(), Vec::new());
+    let (mut plans, mut fallbacks, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
     for Compiled { executable, weights, .. } in std::iter::once(first).chain(rest) {
+        bindings.extend(executable.bindings);
         for mut plan in executable.plans {
             section.take(&mut plan, &weights)?;
             plans.push(plan);
@@ -39,7 +40,8 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
         }
     }
     let weights = section.finish()?;
-    let executable = Executable { name, plans, fallbacks, weights_bytes: weights.len() as u64, report, report_text };
+    let weights_bytes = weights.len() as u64;
+    let executable = Executable { name, plans, fallbacks, bindings, weights_bytes, report, report_text };
     let compiled = Compiled::new(executable, weights).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -58,13 +58,17 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
     match verb {
         Verb::Verify { model } => verify(&model),
         Verb::Compile { model, compile, shapes, output } => {
+            model::refuse_same_file(&model.model, &output)?;
             let compiled = model::compile_shapes(&model, &shapes, &compile.options())?;
             let written = compiled.write(&output);
             written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
             Ok(String::new())
         }
         Verb::Run { model, compile, inputs, output, expect_npz, max_rel, alias, strict_alias, report } => {
-            let compiled = Arc::new(model::compiled(&model, &compile.options())?);
+            if let Some(output) = &output {
+                model::refuse_same_file(&model.model, output)?;
+            }
+            let compiled = Arc::new(model::compiled(&model, &compile)?);
             let threads = usize::from(compile.threads);
             let (number, results) = if alias.is_empty() {
                 let (number, arrays) = fitting(&compiled, |ports| values::inputs(&inputs, ports, None))?;
@@ -101,8 +105,8 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             let source = model::load(&model)?;
             let compilation = model::compile(&source, &compile.options())?;
             let name = format!("%{}", value.trim_start_matches('%'));
-            situ::report::explain(&compilation.decided.decisions(), &name)
-                .ok_or_else(|| Failure::wrong(format!("there is no value {name} with bytes of its own")))
+            situ::report::explain(&source.graph, &compilation, &name)
+                .ok_or_else(|| Failure::usage(format!("there is no value {name}")))
         }
         Verb::Print { model, compile, after } => {
             let source = model::load(&model)?;
@@ -209,14 +213,13 @@ fn bench(
     per_step: bool,
     json: bool,
 ) -> Result<String, Failure> {
-    let compiled = Arc::new(model::compiled(model, &compile.options())?);
+    let compiled = Arc::new(model::compiled(model, compile)?);
     let (number, arrays) = fitting(&compiled, |ports| values::inputs(inputs, ports, Some("random:0")))?;
     let mut session = execute::session(compiled, number, usize::from(compile.threads))?;
     let expected: Vec<(String, npz::Array)> = match &inputs.input_npz {
-        Some(path) => npz::read(path)
+        Some(path) => npz::read(path, |key| key.starts_with("out"))
             .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))?
             .into_iter()
-            .filter(|(key, _)| key.starts_with("out"))
             .collect(),
         None => Vec::new(),
     };

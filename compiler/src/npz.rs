@@ -30,6 +30,23 @@ impl Array {
         }
     }
 
+    /// The first `count` elements as people write them: integers and `bool` exactly, floats to six places.
+    pub fn shown(&self, count: usize) -> Vec<String> {
+        let (dtype, size) = (self.ty.dtype, self.ty.dtype.size());
+        let elements = self.bytes.chunks_exact(size).take(count).map(|element| {
+            let mut bits = [0u8; 8];
+            bits[..size].copy_from_slice(element);
+            u64::from_le_bytes(bits)
+        });
+        elements
+            .map(|bits| match dtype {
+                DType::Bool => (bits != 0).to_string(),
+                dtype if dtype.is_float() => format!("{:.6}", situ_runtime::scalar::decode_float(dtype, bits)),
+                dtype => situ_runtime::scalar::decode_int(dtype, bits).to_string(),
+            })
+            .collect()
+    }
+
     /// Elements as `f64`, for comparisons.
     pub fn to_f64(&self) -> Vec<f64> {
         let size = self.ty.dtype.size();
@@ -45,24 +62,25 @@ impl Array {
     }
 }
 
-fn descr(dtype: DType) -> Option<&'static str> {
-    Some(match dtype {
+/// numpy has no `bf16`; those who have (ml_dtypes, jax) write two bytes of no type.
+fn descr(dtype: DType) -> &'static str {
+    match dtype {
+        DType::BF16 => "<V2",
         DType::F32 => "<f4",
         DType::F64 => "<f8",
         DType::F16 => "<f2",
-        DType::BF16 => return None,
         DType::I8 => "|i1",
         DType::U8 => "|u1",
         DType::I16 => "<i2",
         DType::I32 => "<i4",
         DType::I64 => "<i8",
         DType::Bool => "|b1",
-    })
+    }
 }
 
 fn dtype_of(word: &str) -> Option<DType> {
     let bare = word.trim_start_matches(['<', '|', '=']);
-    DType::ALL.into_iter().find(|&dtype| descr(dtype).is_some_and(|known| &known[1..] == bare))
+    DType::ALL.into_iter().find(|&dtype| &descr(dtype)[1..] == bare)
 }
 
 /// The text after `'key':` in a header.
@@ -137,7 +155,7 @@ fn from_column_major(ty: &TensorType, data: &[u8]) -> Vec<u8> {
 
 /// The `.npy` bytes of an array.
 pub fn write_npy(array: &Array) -> Result<Vec<u8>, String> {
-    let descr = descr(array.ty.dtype).ok_or_else(|| format!("numpy has no dtype {}", array.ty.dtype))?;
+    let descr = descr(array.ty.dtype);
     let extents: Vec<String> = array.ty.shape.iter().map(usize::to_string).collect();
     let shape = match extents.as_slice() {
         [one] => format!("({one},)"),
@@ -155,22 +173,23 @@ pub fn write_npy(array: &Array) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Reads a file: every array of an `.npz` by name, or the one of an `.npy` under the empty name.
-pub fn read(path: &Path) -> Result<IndexMap<String, Array>, String> {
+/// Reads a file: the arrays of an `.npz` whose names are `wanted`, or the one of an `.npy` under the empty name. Other members
+/// are not looked at.
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<IndexMap<String, Array>, String> {
     let file = situ_runtime::map::FileBytes::open(path, true).map_err(|error| error.to_string())?;
     if file.starts_with(b"\x93NUMPY") {
         return Ok(IndexMap::from([(String::new(), read_npy(&file)?)]));
     }
-    read_npz(&file)
+    read_npz(&file, wanted)
 }
 
-fn read_npz(file: &[u8]) -> Result<IndexMap<String, Array>, String> {
+fn read_npz(file: &[u8], wanted: impl Fn(&str) -> bool) -> Result<IndexMap<String, Array>, String> {
     let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(|error| error.to_string())?;
     let mut arrays = IndexMap::new();
     for position in 0..archive.len() {
         let member = archive.by_index(position).map_err(|error| error.to_string())?;
         let name = member.name().to_string();
-        let Some(key) = name.strip_suffix(".npy") else { continue };
+        let Some(key) = name.strip_suffix(".npy").filter(|key| wanted(key)) else { continue };
         let size = member.size();
         if size > LIMIT {
             return Err(format!("{name} is larger than {LIMIT} bytes"));
@@ -221,6 +240,7 @@ mod tests {
         let array = Array::f32(&[3], &[1.0, 2.0, 3.0]);
         let mut file = Cursor::new(Vec::new());
         write_npz(&mut file, [("out0".to_string(), &array)]).unwrap();
-        assert_eq!(read_npz(file.get_ref()).unwrap()["out0"], array);
+        assert_eq!(read_npz(file.get_ref(), |_| true).unwrap()["out0"], array);
+        assert!(read_npz(file.get_ref(), |key| key != "out0").unwrap().is_empty());
     }
 }

@@ -8,6 +8,7 @@
 //! to `lower`.
 
 use indexmap::IndexMap;
+use situ_runtime::arena::OutOfMemory;
 use situ_runtime::executable::{AsWritten, Executable, Fallback, Plan};
 use situ_runtime::map::Weights;
 use situ_runtime::wire::Compiled;
@@ -15,7 +16,7 @@ use situ_runtime::wire::Compiled;
 use crate::diagnostic::{Diagnostic, Fault};
 use crate::emit::Section;
 use crate::functional::{self, FunctionalNotes, PureGraph};
-use crate::ir::{self, Graph};
+use crate::ir::{self, Graph, ValueId};
 use crate::lower::{self, LowerOptions};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
@@ -74,6 +75,8 @@ pub enum Error {
     Invalid(Vec<Diagnostic>),
     /// The plan needs more than the budget allows, both in bytes.
     Budget { arena_bytes: u64, max_peak: u64 },
+    /// The program is sound, and this machine has no room for its weights.
+    OutOfMemory(OutOfMemory),
     /// A mistake of ours.
     Fault(Fault),
 }
@@ -81,6 +84,15 @@ pub enum Error {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         Error::Fault(fault)
+    }
+}
+
+impl From<emit::EmitError> for Error {
+    fn from(error: emit::EmitError) -> Error {
+        match error {
+            emit::EmitError::Fault(fault) => Error::Fault(fault),
+            emit::EmitError::OutOfMemory(error) => Error::OutOfMemory(error),
+        }
     }
 }
 
@@ -96,6 +108,7 @@ impl std::fmt::Display for Error {
             Error::Budget { arena_bytes, max_peak } => {
                 write!(f, "the plan needs {arena_bytes} bytes, the budget is {max_peak}")
             }
+            Error::OutOfMemory(error) => write!(f, "{error}"),
             Error::Fault(fault) => write!(f, "{fault}"),
         }
     }
@@ -113,6 +126,8 @@ pub struct Compilation {
     /// The graph after each of the stages that make one.
     pub functional: PureGraph,
     pub rewritten: PureGraph,
+    /// For each value of the source the value of the functional form that holds it when it is last read.
+    pub functional_values: Vec<Option<ValueId>>,
     pub decided: Decided,
 }
 
@@ -184,6 +199,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         name: graph.name.clone(),
         plans: vec![plan],
         fallbacks: vec![fallback],
+        bindings: vec![Vec::new()],
         weights_bytes: weights.len() as u64,
         report: report_json.clone(),
         report_text: report.clone(),
@@ -199,12 +215,13 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     {
         return Err(Error::Budget { arena_bytes: planned.arena_bytes, max_peak });
     }
-    Ok(Compilation { compiled, report, report_json, functional, rewritten, decided })
+    let functional_values = functional_notes.values;
+    Ok(Compilation { compiled, report, report_json, functional, rewritten, functional_values, decided })
 }
 
 /// What a run does when inputs share bytes against the assumptions of `plan`. The weights it needs beyond those of the plan
 /// are added to `weights`.
-fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options) -> Result<Fallback, Fault> {
+fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options) -> Result<Fallback, Error> {
     if plan.assumed_distinct.is_empty() {
         return Ok(Fallback::Unneeded);
     }

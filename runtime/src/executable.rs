@@ -183,6 +183,8 @@ pub struct Executable {
     pub plans: Vec<Plan>,
     /// One for each plan: what happens when inputs share bytes against its assumptions.
     pub fallbacks: Vec<Fallback>,
+    /// For each plan the symbols of its shapes and the extents they were bound to; empty where nothing was bound.
+    pub bindings: Vec<Vec<(String, u64)>>,
     /// Length of the weights section, in bytes.
     pub weights_bytes: u64,
     /// The optimisation report as JSON, kept for `situ report`.

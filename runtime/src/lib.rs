@@ -132,6 +132,7 @@ pub mod bands;
 pub mod executable;
 pub mod arena;
 pub mod map;
+pub mod file;
 pub mod validate;
 pub mod check;
 pub mod wire;

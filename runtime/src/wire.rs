@@ -19,14 +19,14 @@
 //! the bytes left, and the result passes [`validate`] before anybody sees it. What loads still needs
 //! [`check`](crate::check::check), which every [`Session`](crate::session::Session) does first.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::arena::Block;
 use crate::executable::{ALIGNMENT, Executable};
+use crate::file;
 use crate::map::{FileBytes, Weights};
 use crate::validate::{self, Invalid};
 
@@ -144,18 +144,11 @@ impl Compiled {
         }
     }
 
-    /// Writes the file. It appears under its name only when it is complete: the bytes go to a temporary file in the
-    /// same folder first, which is removed when something fails.
+    /// Writes the file, whole or not at all ([`file::replace`]).
     pub fn write(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        let path = path.as_ref();
-        let (temporary, file) = create_beside(path)?;
-        let written = self.write_to(io::BufWriter::with_capacity(1 << 20, file));
-        let renamed = written.and_then(|()| std::fs::rename(&temporary, path));
-        if renamed.is_err() {
-            // The first error is the one to report; a file that cannot be removed either is left behind.
-            let _ = std::fs::remove_file(&temporary);
-        }
-        renamed
+        file::replace(path.as_ref(), |file| {
+            self.write_to(io::BufWriter::with_capacity(1 << 20, file))
+        })
     }
 
     /// Writes the bytes of the file: the weights in a stream, then the header, which needs their hash, at the start.
@@ -188,23 +181,6 @@ impl Compiled {
 
 fn sha256(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
-}
-
-/// A new file in the folder of `path`, with a name that nobody has.
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
-    for attempt in 0..100 {
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{}-{attempt}", std::process::id()));
-        let temporary = path.with_file_name(temporary);
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-            Ok(file) => return Ok((temporary, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "temporary files of earlier attempts are in the way"))
 }
 
 /// The first bytes of a file. Sections are `(start, end)`, in bounds.

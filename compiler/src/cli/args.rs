@@ -49,7 +49,7 @@ pub enum Verb {
         #[arg(long, value_name = "F.npz")]
         expect_npz: Option<PathBuf>,
         /// Largest absolute difference allowed, relative to the largest expected magnitude.
-        #[arg(long, default_value_t = 1e-5, value_name = "R")]
+        #[arg(long, default_value_t = 1e-5, value_name = "R", value_parser = magnitude)]
         max_rel: f64,
         /// Let input Y have the bytes of input X, from byte BYTES of X on; may be given several times. Where Y reaches
         /// beyond the end of X it keeps the bytes of its own value; for the rest the value of X counts.
@@ -103,7 +103,7 @@ pub enum Verb {
         #[command(flatten)]
         inputs: InputArgs,
         /// How long to measure.
-        #[arg(long, default_value_t = 2.0, value_name = "S")]
+        #[arg(long, default_value_t = 2.0, value_name = "S", value_parser = magnitude)]
         secs: f64,
         /// Time each step as well.
         #[arg(long)]
@@ -190,6 +190,24 @@ pub struct CompileArgs {
 }
 
 impl CompileArgs {
+    /// The flags that differ from their defaults, except for the number of threads.
+    pub fn chosen(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--math", self.math != MathArg::Default),
+            ("--no-rewrite", self.no_rewrite),
+            ("--only-rule", self.only_rule.is_some()),
+            ("--rule-limit", self.rule_limit.is_some()),
+            ("--no-inplace", self.no_inplace),
+            ("--tie-limit", self.tie_limit.is_some()),
+            ("--only-tie", self.only_tie.is_some()),
+            ("--no-plan", self.no_plan),
+            ("--target", self.target != Target::Baseline),
+            ("--max-peak", self.max_peak.is_some()),
+            ("--assume-noalias", self.assume_noalias),
+        ];
+        flags.into_iter().filter(|(_, chosen)| *chosen).map(|(flag, _)| flag).collect()
+    }
+
     pub fn options(&self) -> Options {
         Options {
             math: match self.math {
@@ -253,6 +271,12 @@ fn alias(text: &str) -> Result<Alias, String> {
         Some((base, bytes)) => (base, bytes.parse().map_err(|_| format!("{bytes:?} is not a number of bytes"))?),
     };
     Ok(Alias { name: name.to_string(), base: base.to_string(), bytes })
+}
+
+/// A number that is finite and not negative.
+fn magnitude(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("expected a finite number, zero or more".into()) }
 }
 
 fn binding(text: &str) -> Result<(String, usize), String> {

@@ -11,6 +11,7 @@ use situ::npz::{self, Array};
 use situ::types::TensorType;
 use situ::{conformance, eval, pipeline};
 use situ_runtime::executable::Plan;
+use situ_runtime::file;
 use situ_runtime::kernel::call::RunError;
 use situ_runtime::session::{Argument, Options, Session};
 use situ_runtime::tensor::{Tensor, TensorMut, TensorRef};
@@ -25,7 +26,7 @@ pub fn session(compiled: impl Into<Arc<Compiled>>, plan: usize, threads: usize) 
     let compiled = compiled.into();
     let most = compiled.executable.plans.get(plan).map_or(1, |plan| plan.threads as usize);
     Session::new(compiled, Options { threads: Some(threads.min(most)), plan, ..Options::default() })
-        .map_err(Failure::fault)
+        .map_err(Failure::session)
 }
 
 /// Tensors that hold the inputs, aligned for their elements.
@@ -93,24 +94,17 @@ pub fn summary(plan: &Plan, results: &[Named]) -> String {
             _ => None,
         };
         let name = name.unwrap_or("");
-        let elements = named.array.to_f64();
-        let shown: Vec<String> = elements.iter().take(4).map(|x| format!("{x:.6}")).collect();
-        let more = if elements.len() > 4 { ", …" } else { "" };
+        let shown = named.array.shown(4);
+        let more = if named.array.ty.len() > 4 { ", …" } else { "" };
         text.push_str(&format!("{} {name}: {} = [{}{more}]\n", named.key, named.array.ty, shown.join(", ")));
     }
     text
 }
 
 pub fn write(results: &[Named], path: &Path) -> Result<(), Failure> {
-    let cannot = |error: &dyn std::fmt::Display| Failure::wrong(format!("{}: {error}", path.display()));
-    let partial = path.with_extension("npz.partial");
-    let file = std::fs::File::create(&partial).map_err(|error| cannot(&error))?;
-    let written = npz::write_npz(file, results.iter().map(|named| (named.key.clone(), &named.array)))
-        .and_then(|()| std::fs::rename(&partial, path).map_err(|error| error.to_string()));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&partial);
-        cannot(&error)
-    })
+    let arrays = || results.iter().map(|named| (named.key.clone(), &named.array));
+    file::replace(path, |file| npz::write_npz(file, arrays()).map_err(std::io::Error::other))
+        .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
 }
 
 /// What `bench` measures.

@@ -1,9 +1,11 @@
 //! Why a command failed, and the exit code that says so.
 //!
-//! 0 ok; 1 the model or the comparison is wrong; 2 usage; 3 unsupported; 4 budget; 70 our fault.
+//! 0 ok; 1 the model or the comparison is wrong; 2 usage; 3 unsupported; 4 more memory than the budget or the machine has;
+//! 70 our fault.
 
 use situ::diagnostic::{Diagnostic, Kind};
 use situ::pipeline::Error;
+use situ_runtime::session::SessionError;
 
 /// A failed command.
 pub struct Failure {
@@ -25,6 +27,10 @@ impl Failure {
         Failure { code: 3, message: format!("unsupported: {message}") }
     }
 
+    pub fn budget(message: impl std::fmt::Display) -> Failure {
+        Failure { code: 4, message: format!("error: {message}") }
+    }
+
     pub fn fault(message: impl std::fmt::Display) -> Failure {
         Failure { code: 70, message: format!("internal fault: {message}") }
     }
@@ -36,10 +42,19 @@ impl Failure {
         Failure { code: if invalid { 1 } else { 3 }, message: rendered.join("").trim_end().to_string() }
     }
 
+    /// Why there is no session for a program that was loaded or compiled.
+    pub fn session(error: SessionError) -> Failure {
+        match error {
+            SessionError::OutOfMemory(_) => Failure::budget(error),
+            SessionError::Refused(_) => Failure::wrong(error),
+            other => Failure::fault(other),
+        }
+    }
+
     pub fn compile(error: Error, file: &str, source: &str) -> Failure {
         match error {
             Error::Invalid(diagnostics) => Failure::diagnostics(&diagnostics, file, source),
-            budget @ Error::Budget { .. } => Failure { code: 4, message: format!("error: {budget}") },
+            budget @ (Error::Budget { .. } | Error::OutOfMemory(_)) => Failure::budget(budget),
             Error::Fault(fault) => Failure { code: 70, message: fault.to_string() },
         }
     }

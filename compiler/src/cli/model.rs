@@ -5,9 +5,10 @@ use std::path::Path;
 use situ::ir::Graph;
 use situ::pipeline::{self, Compilation, Options};
 use situ::source;
+use situ_runtime::executable::Executable;
 use situ_runtime::wire::Compiled;
 
-use super::args::ModelArgs;
+use super::args::{CompileArgs, ModelArgs};
 use super::failure::Failure;
 
 /// The largest text program that is read, in bytes.
@@ -97,19 +98,62 @@ pub fn compile_shapes(
         return Err(Failure::usage(format!("an executable holds at most {PLAN_LIMIT} plans")));
     }
     let programs = combinations.into_iter().map(|bind| {
+        let bindings = bind.iter().map(|(symbol, extent)| (symbol.clone(), *extent as u64)).collect();
         let bound = ModelArgs { model: args.model.clone(), bind, no_mmap: args.no_mmap };
-        Ok(compile(&load(&bound)?, options)?.compiled)
+        let mut compiled = compile(&load(&bound)?, options)?.compiled;
+        compiled.executable.bindings = vec![bindings];
+        Ok(compiled)
     });
     let programs: Vec<Compiled> = programs.collect::<Result<_, Failure>>()?;
     situ::bundle::bundle(programs).map_err(|error| Failure::compile(error, &file_name(&args.model), ""))
 }
 
-/// A compiled program: loaded if the path names an executable, else compiled now.
-pub fn compiled(args: &ModelArgs, options: &Options) -> Result<Compiled, Failure> {
-    if is_executable(&args.model) {
-        return load_executable(&args.model, !args.no_mmap);
+/// A compiled program: loaded if the path names an executable, else compiled now. An executable is what it was compiled to
+/// be: choices of the compiler are refused, and `--bind` chooses among its plans.
+pub fn compiled(args: &ModelArgs, choices: &CompileArgs) -> Result<Compiled, Failure> {
+    if !is_executable(&args.model) {
+        return Ok(compile(&load(args)?, &choices.options())?.compiled);
     }
-    Ok(compile(&load(args)?, options)?.compiled)
+    let chosen = choices.chosen();
+    if !chosen.is_empty() {
+        let file = file_name(&args.model);
+        return Err(Failure::usage(format!("{file} is compiled already; {} is for models", chosen.join(", "))));
+    }
+    let mut compiled = load_executable(&args.model, !args.no_mmap)?;
+    if !args.bind.is_empty() {
+        let Executable { plans, fallbacks, bindings, .. } = &mut compiled.executable;
+        let wanted = |bound: &Vec<(String, u64)>| {
+            args.bind.iter().all(|(symbol, extent)| bound.contains(&(symbol.clone(), *extent as u64)))
+        };
+        let kept: Vec<bool> = bindings.iter().map(wanted).collect();
+        if !kept.contains(&true) {
+            let shown: Vec<String> = bindings.iter().map(|bound| shown(bound)).collect();
+            return Err(Failure::usage(format!("there is no plan for that; the plans are for {}", shown.join("; "))));
+        }
+        let (mut of_plans, mut of_fallbacks, mut of_bindings) = (kept.iter(), kept.iter(), kept.iter());
+        plans.retain(|_| of_plans.next() == Some(&true));
+        fallbacks.retain(|_| of_fallbacks.next() == Some(&true));
+        bindings.retain(|_| of_bindings.next() == Some(&true));
+    }
+    Ok(compiled)
+}
+
+/// `B=8, T=128`.
+fn shown(bound: &[(String, u64)]) -> String {
+    match bound {
+        [] => "fixed shapes".to_string(),
+        bound => bound.iter().map(|(symbol, extent)| format!("{symbol}={extent}")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Refuses to write `output` over the model it is made from.
+pub fn refuse_same_file(model: &Path, output: &Path) -> Result<(), Failure> {
+    match (std::fs::canonicalize(model), std::fs::canonicalize(output)) {
+        (Ok(from), Ok(to)) if from == to => {
+            Err(Failure::usage(format!("{} is the model itself; write to another file", output.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub fn load_executable(path: &Path, mmap: bool) -> Result<Compiled, Failure> {

@@ -13,8 +13,8 @@ use situ_runtime::types::{DType, InputMode};
 use super::args::InputArgs;
 use super::failure::Failure;
 
-fn read(path: &Path) -> Result<IndexMap<String, Array>, Failure> {
-    npz::read(path).map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
+fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<IndexMap<String, Array>, Failure> {
+    npz::read(path, wanted).map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
 }
 
 /// A value for every input, in order. `fill` is used for inputs nothing is said about.
@@ -38,16 +38,26 @@ pub fn inputs(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resu
 pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Result<Vec<Option<Array>>, Failure> {
     let mut given: IndexMap<&str, &str> = IndexMap::new();
     for text in &args.input {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| Failure::usage(format!("--input {text}: expected NAME=VALUE")))?;
-        if !ports.iter().any(|port| port.name == name) {
+        // A name may hold `=`: the longest that is an input counts.
+        let splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let known = splits.clone().rev().find(|(name, _)| ports.iter().any(|port| port.name == *name));
+        let (name, value) = known
+            .or_else(|| splits.clone().next())
+            .ok_or_else(|| Failure::usage(format!("--input {text}: expected NAME=VALUE")))?;
+        if known.is_none() {
             let known: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
             return Err(Failure::usage(format!("there is no input {name}; the inputs are {}", known.join(", "))));
         }
-        given.insert(name, value);
+        if given.insert(name, value).is_some() {
+            return Err(Failure::usage(format!("input {name} is given twice")));
+        }
     }
     let arrays = match &args.input_npz {
-        Some(path) => read(path)?,
+        Some(path) => {
+            let positions: Vec<String> = (0..ports.len()).map(|position| format!("in{position}")).collect();
+            let known = |key: &str| positions.iter().any(|at| at == key) || ports.iter().any(|port| port.name == key);
+            read(path, known)?
+        }
         None => IndexMap::new(),
     };
     ports
@@ -76,7 +86,7 @@ pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resul
 fn value_of(port: &InputPort, value: &str) -> Result<Array, Failure> {
     let ty = TensorType::new(port.dtype, port.shape.clone());
     if value == "zeros" {
-        return Ok(Array { bytes: vec![0; ty.bytes()], ty });
+        return Ok(Array { bytes: room_for(port, ty.bytes()).map(|mut room| { room.resize(ty.bytes(), 0); room })?, ty });
     }
     if let Some(seed) = value.strip_prefix("random:") {
         let seed: u64 = seed.parse().map_err(|_| Failure::usage(format!("{seed:?} is not a seed")))?;
@@ -85,12 +95,22 @@ fn value_of(port: &InputPort, value: &str) -> Result<Array, Failure> {
             DType::Bool => Distribution::Uniform { low: 0.0, high: 1.0 },
             _ => Distribution::Uniform { low: 0.0, high: 8.0 },
         };
+        room_for(port, ty.bytes())?;
         return Ok(Array { bytes: seeded::draw(distribution, seed, ty.dtype, ty.len()), ty });
     }
-    let mut arrays = read(Path::new(value))?;
+    let mut arrays = read(Path::new(value), |_| true)?;
     match arrays.swap_remove("") {
         Some(array) => Ok(array),
         None => Err(Failure::usage(format!("{value} is not a .npy file; use --input-npz for an .npz"))),
+    }
+}
+
+/// An empty vector with room for the value of an input, or why there is none.
+fn room_for(port: &InputPort, bytes: usize) -> Result<Vec<u8>, Failure> {
+    let mut room = Vec::new();
+    match room.try_reserve_exact(bytes) {
+        Ok(()) => Ok(room),
+        Err(_) => Err(Failure::budget(format!("input {} has {bytes} bytes; this machine has no room for them", port.name))),
     }
 }
 
@@ -100,20 +120,20 @@ pub struct Named {
     pub array: Array,
 }
 
+/// Whether an array of a file is the expectation of a result: `out0`, `mut3`.
+fn is_result(key: &str) -> bool {
+    let digits = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    ["out", "mut"].iter().any(|prefix| key.strip_prefix(prefix).is_some_and(digits))
+}
+
 /// Compares with the `out*` and `mut*` arrays of a file. The report has a line an array; the largest relative error
 /// decides. Positions where both are NaN, or equal infinities, agree.
 pub fn compare(results: &[Named], path: &Path, max_rel: f64) -> Result<String, Failure> {
-    let expected = read(path)?;
+    let expected = read(path, is_result)?;
     let mut lines = Vec::new();
     let mut failed = false;
     let mut compared = 0;
     for (key, want) in &expected {
-        let counted = ["out", "mut"].iter().any(|prefix| {
-            key.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-        });
-        if !counted {
-            continue;
-        }
         compared += 1;
         match results.iter().find(|result| &result.key == key) {
             None => {

@@ -9,6 +9,7 @@ pub use weights::{Section, weights};
 
 use std::collections::BTreeMap;
 
+use situ_runtime::arena::OutOfMemory;
 use situ_runtime::executable::{Access, Distinct, InputPort, OutputPort, Plan, PlannedValue, Space, Step};
 
 use crate::diagnostic::Fault;
@@ -19,6 +20,26 @@ use crate::types::InputMode;
 
 fn fault(message: impl Into<String>) -> Fault {
     Fault { stage: "emit", message: message.into() }
+}
+
+/// Why there is no weights section.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EmitError {
+    Fault(Fault),
+    /// This machine has no room for it.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<Fault> for EmitError {
+    fn from(fault: Fault) -> EmitError {
+        EmitError::Fault(fault)
+    }
+}
+
+impl From<OutOfMemory> for EmitError {
+    fn from(error: OutOfMemory) -> EmitError {
+        EmitError::OutOfMemory(error)
+    }
 }
 
 /// The plan of one binding. It assumes nothing about its inputs so far; [`assumed_distinct`] says what it must.

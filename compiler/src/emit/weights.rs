@@ -8,16 +8,16 @@ use situ_runtime::executable::{ALIGNMENT, Plan, Space};
 use situ_runtime::map::Weights;
 use situ_runtime::pack;
 
-use super::fault;
+use super::{EmitError, fault};
 use crate::diagnostic::Fault;
 use crate::ir::{Constant, Graph};
 use crate::lower::{BufferKind, KernelGraph, Weight, WeightForm};
 use crate::plan::Planned;
 
 /// The weights section: each weight at its place, in its form. Weights are made in parallel; each has bytes of its own.
-pub fn weights(planned: &Planned, source: &Graph) -> Result<Weights, Fault> {
+pub fn weights(planned: &Planned, source: &Graph) -> Result<Weights, EmitError> {
     let graph: &KernelGraph = &planned.placed.graph;
-    let mut block = Block::zeroed(planned.weights_bytes).map_err(|error| fault(error.to_string()))?;
+    let mut block = Block::zeroed(planned.weights_bytes)?;
     let mut placed: Vec<(u64, u64, &Weight)> = Vec::new();
     for (buffer, info) in graph.buffers.iter().enumerate() {
         if let BufferKind::Weight(weight) = info.kind {
@@ -105,9 +105,9 @@ impl Section {
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Weights, Fault> {
+    pub fn finish(mut self) -> Result<Weights, EmitError> {
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-        Ok(Weights::owned(Block::copied(&self.bytes).map_err(|error| fault(error.to_string()))?))
+        Ok(Weights::owned(Block::copied(&self.bytes)?))
     }
 }
 

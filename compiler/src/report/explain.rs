@@ -1,14 +1,36 @@
-//! One value, in a paragraph: where it lives, who shares its bytes, and why.
+//! One value, in a paragraph: what the source says of it, where it lives, who shares its bytes, and why.
 
 use situ_runtime::executable::Space;
 
+use super::origin::{absorbed, origin};
 use super::words::{grouped, proof, reason, size};
 use super::{Decisions, is_named};
+use crate::alias;
+use crate::ir::{Graph, ValueId};
+use crate::pipeline::Compilation;
 use crate::plan::Owner;
 
-/// Explains the value called `name` (with or without `%`); `None` when no buffer has that name, which means that the
-/// value was rewritten away or is a view.
-pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
+/// Explains the value of `source` called `name` (with or without `%`): its bytes in the source, then what became of it. Also
+/// takes the name of a value that the compiler made, such as a version of a storage. `None` when there is no such value.
+pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<String> {
+    let decisions = compilation.decided.decisions();
+    let values = (0..source.values.len() as u32).map(ValueId);
+    let Some(value) = values.into_iter().find(|&value| is_named(&source.display(value), name)) else {
+        return placement(&decisions, name);
+    };
+    let mut text = origin(&alias::analyze(source), value);
+    let became = compilation.functional_values.get(value.index()).copied().flatten();
+    let made = became.map_or_else(|| source.display(value), |became| compilation.functional.display(became));
+    if made != source.display(value) {
+        text.push_str(&format!("In functional form it is {made} when it is last read.\n"));
+    }
+    let placed = placement(&decisions, &made).or_else(|| placement(&decisions, name));
+    text.push_str(&placed.unwrap_or_else(|| absorbed(source, &decisions, value)));
+    Some(text)
+}
+
+/// Where the value called `name` lives and why; `None` when it has no bytes of its own.
+fn placement(decisions: &Decisions, name: &str) -> Option<String> {
     let planned = decisions.planned;
     let placed = &planned.placed;
     let graph = &placed.graph;

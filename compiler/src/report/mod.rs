@@ -6,6 +6,7 @@
 mod aliasing;
 mod explain;
 mod json;
+mod origin;
 mod text;
 mod words;
 

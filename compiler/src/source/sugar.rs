@@ -220,12 +220,14 @@ sugar! {
     };
     "fill" (2, 2) [] true "operand 1 in every place of operand 0; only `fill_` exists in PyTorch, `fill` gives a new tensor" |e, x, a| {
         let shape = e.ty(x[0]).shape.clone();
-        Ok(vec![e.one(Op::Expand { shape }, &x[1..])?])
+        let filled = e.one(Op::Expand { shape }, &x[1..])?;
+        Ok(vec![e.one(Op::Contiguous {}, &[filled])?])
     };
     "zero" (1, 1) [] true "zero in every place of the operand" |e, x, a| {
         let shape = e.ty(x[0]).shape.clone();
         let zero = e.like(x[0], 0.0);
-        Ok(vec![e.one(Op::Expand { shape }, &[zero])?])
+        let filled = e.one(Op::Expand { shape }, &[zero])?;
+        Ok(vec![e.one(Op::Contiguous {}, &[filled])?])
     };
 }
 

@@ -2,7 +2,7 @@
 
 use egg::Id;
 
-use super::Freedom::{Fold, ZeroSign};
+use super::Freedom::{Fold, Reassociate, ZeroSign};
 use super::pattern::Match;
 use super::{Plans, Rule, guarded, structural};
 use crate::ops::{Op, PointFn};
@@ -17,24 +17,44 @@ pub(super) fn rules() -> Vec<Rule> {
             "(matmul (mul ?x ?c) ?y)",
             "(mul (matmul ?x ?y) ?c)",
             Fold,
-            "?c is one element",
-            |m| m.number("c").is_some() && m.ty("c").rank() == 0,
+            "?c is one element and ?y is a weight, into which it goes next",
+            |m| is_scale(m) && m.is_weight("y"),
         ),
         guarded(
             "matmul-scale-right",
             "(matmul ?x (mul ?y ?c))",
             "(mul (matmul ?x ?y) ?c)",
             Fold,
+            "?c is one element and ?x is a weight, into which it goes next",
+            |m| is_scale(m) && m.is_weight("x"),
+        ),
+        // Between two values of a run the sums have another range: what the scale kept finite may overflow.
+        guarded(
+            "matmul-scale-left-late",
+            "(matmul (mul ?x ?c) ?y)",
+            "(mul (matmul ?x ?y) ?c)",
+            Reassociate,
             "?c is one element",
-            |m| m.number("c").is_some() && m.ty("c").rank() == 0,
+            is_scale,
+        ),
+        guarded(
+            "matmul-scale-right-late",
+            "(matmul ?x (mul ?y ?c))",
+            "(mul (matmul ?x ?y) ?c)",
+            Reassociate,
+            "?c is one element",
+            is_scale,
         ),
         guarded(
             "scale-scale",
             "(mul (mul ?x ?a) ?b)",
             "(mul ?x (mul ?a ?b))",
             Fold,
-            "?a and ?b are constants and ?x is a matmul",
-            |m| m.number("a").is_some() && m.number("b").is_some() && is_contraction(m, "x"),
+            "?a, ?b and their product are constants of moderate size and ?x is a matmul",
+            |m| {
+                m.number("a").zip(m.number("b")).is_some_and(|(a, b)| [a, b, a * b].into_iter().all(is_moderate))
+                    && is_contraction(m, "x")
+            },
         ),
         guarded(
             "scale-bias",
@@ -69,6 +89,16 @@ pub(super) fn rules() -> Vec<Rule> {
             conv_pad,
         ),
     ]
+}
+
+/// Whether `?c` is one element for all of a tensor.
+fn is_scale(m: &Match<'_>) -> bool {
+    m.number("c").is_some() && m.ty("c").rank() == 0
+}
+
+/// Whether a factor keeps finite numbers finite and normal ones normal, but for the ends of a dtype's range.
+fn is_moderate(x: f64) -> bool {
+    (2f64.powi(-12)..=2f64.powi(12)).contains(&x.abs())
 }
 
 const CONTRACTIONS: [Kind; 3] = [Kind::MATMUL, Kind::CONV, Kind::CONV_TRANSPOSE];

@@ -201,8 +201,16 @@ const APPLIES: &[(&str, &str)] = &[
         "input %x: f32[4, 8]; %q = mul %x, %x; %v = reduce %q {function=mean, axes=[1], keepdim=true}; \
          %e = add %v, 1e-6; %s = rsqrt %e; %r = mul %x, %s",
     ),
-    ("matmul-scale-left", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %x, 0.3; %r = matmul %c, %y"),
-    ("matmul-scale-right", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %y, 0.3; %r = matmul %x, %c"),
+    (
+        "matmul-scale-left",
+        "input %x: f32[4, 8]; const %y: f32[8, 5] = seeded(normal, std=1.0, seed=1); %c = mul %x, 0.3; %r = matmul %c, %y",
+    ),
+    (
+        "matmul-scale-right",
+        "const %x: f32[4, 8] = seeded(normal, std=1.0, seed=1); input %y: f32[8, 5]; %c = mul %y, 0.3; %r = matmul %x, %c",
+    ),
+    ("matmul-scale-left-late", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %x, 0.3; %r = matmul %c, %y"),
+    ("matmul-scale-right-late", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %y, 0.3; %r = matmul %x, %c"),
     ("scale-scale", "input %x: f32[4, 8]; input %y: f32[8, 5]; %m = matmul %x, %y; %a = mul %m, 0.3; %r = mul %a, 0.7"),
     (
         "scale-bias",
@@ -259,6 +267,12 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("cast-cast", "input %x: i16[4, 8]; %y = cast %x {to=f32}; %r = cast %y {to=i8}"),
     ("cast-cast", "input %x: i32[4, 8]; %y = cast %x {to=f64}; %r = cast %y {to=f16}"),
     ("abs-neg", "input %x: u8[4, 8]; %y = neg %x; %r = abs %y"),
+    ("matmul-scale-left", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %x, 0.3; %r = matmul %c, %y"),
+    ("matmul-scale-right", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %y, 0.3; %r = matmul %x, %c"),
+    (
+        "scale-scale",
+        "input %x: f32[4, 8]; input %y: f32[8, 5]; %m = matmul %x, %y; %a = mul %m, 1e30; %r = mul %a, 1e-30",
+    ),
     (
         "mean-of-sum",
         "input %x: f64[4, 3]; %s = reduce %x {function=sum, axes=[1], keepdim=true}; %r = mul %s, 0.3333333",
@@ -341,6 +355,14 @@ fn elements(ty: &TensorType, position: usize, special: bool) -> Tensor {
         for (at, element) in bytes.chunks_exact_mut(size).enumerate().step_by(2) {
             let value = rare[(at / 2 * 3 + position * 5) % rare.len()];
             element.copy_from_slice(&situ_runtime::scalar::encode_float(ty.dtype, value).to_le_bytes()[..size]);
+        }
+    }
+    if special && !ty.dtype.is_float() && ty.dtype != DType::Bool {
+        let rare = [0, 1, -1, 2, i64::MAX, i64::MIN, 127, 128, 255, 300, -129, 40_000, 1 << 31, (1 << 53) + 1];
+        let size = ty.dtype.size();
+        for (at, element) in bytes.chunks_exact_mut(size).enumerate().step_by(2) {
+            let value = rare[(at / 2 * 3 + position * 5) % rare.len()];
+            element.copy_from_slice(&situ_runtime::scalar::encode_int(ty.dtype, value).to_le_bytes()[..size]);
         }
     }
     if ty.dtype == DType::Bool {
