@@ -167,3 +167,88 @@ fn bench_says_what_it_measured() {
     assert!(json["median_ms"].as_f64().is_some_and(|ms| ms > 0.0));
     assert!(json["extra_bytes"].is_u64() && json["steps"].as_array().is_some_and(|steps| !steps.is_empty()));
 }
+
+/// Inputs that share bytes: the route is told, the numbers are those of the program as written, and mistakes are usage.
+#[test]
+fn inputs_may_share_bytes() {
+    let folder = Folder::new("alias");
+    let model = "ir-examples/inplace/shared_inputs.situ";
+    let given = folder.file("in.npz");
+    let x: Vec<f32> = (0..16).map(|i| i as f32 - 3.5).collect();
+    let y: Vec<f32> = (0..16).map(|i| 100.0 + i as f32).collect();
+    let write = |path: &str, arrays: &[(&str, &[usize], &[f32])]| {
+        let file = std::fs::File::create(path).expect("a file");
+        let arrays: Vec<(String, situ::npz::Array)> =
+            arrays.iter().map(|(key, shape, data)| (key.to_string(), situ::npz::Array::f32(shape, data))).collect();
+        situ::npz::write_npz(file, arrays.iter().map(|(key, array)| (key.clone(), array))).expect("an archive");
+    };
+    write(&given, &[("x", &[4, 4], &x), ("y", &[16], &y)]);
+    let executable = folder.file("shared.situx");
+    assert_eq!(said(&["compile", model, "-o", &executable]).0, 0);
+    let promised = folder.file("promised.situx");
+    assert_eq!(said(&["compile", model, "--assume-noalias", "-o", &promised]).0, 0);
+    let (_, accepted, _) = said(&["check", &executable]);
+    assert!(accepted.contains("and 2 as written"), "{accepted}");
+
+    // The sixteen elements of %y, as the memory has them when %y begins `by` elements after %x, or %x after %y.
+    let expected = |by: isize| -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let (x_at, y_at) = if by < 0 { (by.unsigned_abs(), 0) } else { (0, by.unsigned_abs()) };
+        let mut memory = vec![0.0; 48];
+        // The base's value counts.
+        let (first, second) = if by < 0 { ((x_at, &x), (y_at, &y)) } else { ((y_at, &y), (x_at, &x)) };
+        for (at, values) in [first, second] {
+            memory[at..at + 16].copy_from_slice(values);
+        }
+        memory[x_at..x_at + 16].iter_mut().for_each(|element| *element += 1.0);
+        let now = memory[y_at..y_at + 16].to_vec();
+        (now.iter().map(|element| element * 2.0).collect(), memory[x_at..x_at + 16].to_vec(), now)
+    };
+    let wanted = folder.file("wanted.npz");
+    let cases = [
+        ("y=x", 0, "as written"),
+        ("y=x+4", 1, "as written"),
+        ("y=x+60", 15, "as written"),
+        ("y=x+64", 16, "optimised"),
+        ("x=y+4", -1, "as written"),
+        ("x=y+60", -15, "as written"),
+        ("x=y+64", -16, "optimised"),
+    ];
+    for (alias, by, route) in cases {
+        let (n, x, y) = expected(by);
+        write(&wanted, &[("out0", &[16], &n), ("mut0", &[4, 4], &x), ("mut1", &[16], &y)]);
+        for file in [model, &executable] {
+            let arguments =
+                ["run", file, "--input-npz", &given, "--alias", alias, "--expect-npz", &wanted, "--max-rel", "0"];
+            let (code, text, note) = said(&arguments);
+            assert!(code == 0 && text.contains("mut1: relative error 0"), "{alias}: {text}{note}");
+            assert!(note.starts_with("note: the ") && note.contains(route), "{alias}: {note}");
+            let strict: Vec<&str> = arguments.into_iter().chain(["--strict-alias"]).collect();
+            let (code, _, error) = said(&strict);
+            assert_eq!(code, i32::from(route == "as written"), "{alias}: {error}");
+            assert_eq!(error.contains("input x, which is written, shares bytes with y"), code == 1, "{error}");
+        }
+        // A promise is not relied on where it is visibly broken.
+        let (code, _, error) = said(&["run", &promised, "--input-npz", &given, "--alias", alias]);
+        assert_eq!(code, i32::from(route == "as written"), "{alias}: {error}");
+        assert_eq!(error.contains("--assume-noalias"), code == 1, "{error}");
+    }
+    // An alias needs a value of its own only for what no other input covers.
+    let only_x = ["run", model, "--input", "x=random:1"];
+    let with = |more: &[&str]| said(&only_x.iter().chain(more).copied().collect::<Vec<_>>());
+    assert_eq!(with(&["--alias", "y=x"]).0, 0);
+    for (arguments, code, told) in [
+        (&["--alias", "y=x+4"][..], 2, "input y has no value, or not all of its bytes lie in inputs that have one"),
+        (&["--alias", "y=x+65"], 2, "x has 64 bytes, so y cannot begin at byte 65 of it"),
+        (&["--alias", "y=x+6"], 2, "which is not a multiple of 4 bytes"),
+        (&["--alias", "y=z"], 2, "there is no input z; the inputs are x, y"),
+        (&["--alias", "y=x", "--alias", "y=x+4"], 2, "y is given a place twice"),
+        (&["--alias", "y=x", "--alias", "x=y"], 2, "lies in its own bytes"),
+        (&["--alias", "x=x"], 2, "x lies in its own bytes"),
+        (&["--alias", "y"], 2, "expected Y=X or Y=X+BYTES"),
+        (&["--alias", "y=x+far"], 2, "not a number of bytes"),
+        (&["--alias", "y=x", "--assume-noalias"], 2, "cannot be used with"),
+    ] {
+        let (found, out, error) = with(arguments);
+        assert!(found == code && out.is_empty() && error.contains(told), "{arguments:?}: {found} {error}");
+    }
+}

@@ -386,10 +386,12 @@ fn the_checker_refuses_spoiled_fallbacks() {
     if let Err(failure) = checked {
         panic!("{failure}");
     }
-    println!("{verdicts:?}");
+    println!("refused and harmless: {verdicts:?}");
     assert_eq!(verdicts.len(), 7);
     for (what, [refused, _]) in &verdicts {
-        assert!(*refused >= 10, "{what}: {verdicts:?}");
+        // A base that is gone harms nobody where the whole storage is written, as most writes do.
+        let least = if *what == "a base is gone" { 1 } else { 20 };
+        assert!(*refused >= least, "{what}: {verdicts:?}");
     }
 }
 
@@ -451,7 +453,7 @@ fn what_has_no_fallback_is_refused() {
     let graph = one(
         "inout %a: f32[4]\n input %b: f32[4]\n %k: f32[4] = kernel(%p = %b) {\n %e = neg %p\n yield %e\n }\n add_ %a, 1.0\n return %k",
     );
-    let program = compiled(&graph, &strict());
+    let program = compiled(&graph, &Options { rewrite: false, ..strict() });
     let Fallback::Missing(why) = &program.executable.fallbacks[0] else { panic!("a kernel has a body") };
     assert!(why.contains("kernel (line") && why.contains("has a body"), "{why}");
     let mut session = session(program);
@@ -575,24 +577,35 @@ fn fallback_of(executable: &Executable) -> &Plan {
     }
 }
 
-/// A write costs one step where the kernel itself may write, whatever shares bytes, and no arena.
+/// A write costs one step where the kernel itself may write, whatever shares bytes; else the value goes through the arena.
 #[test]
 fn writes_go_straight_to_the_callers_bytes() {
-    for (body, steps, arena) in [
-        ("inout %a: f32[64]\n input %b: f32[64]\n relu_ %a\n mul_ %a, 2.0\n return %b", 3, 256),
+    let state = "inout %a: f32[64]\n input %b: f32[64]\n";
+    for (body, labels, in_arena) in [
+        ("relu_ %a\n mul_ %a, 2.0\n return %b", &["relu_", "mul_", "output"][..], 1),
         (
-            "inout %a: f32[64]\n input %b: f32[64]\n %l = slice %a {axis=0, end=32}\n %h = slice %a {axis=0, start=32}\n add_ %l, %h\n return %b",
-            2,
-            256,
+            "%l = slice %a {axis=0, end=32}\n %h = slice %a {axis=0, start=32}\n add_ %l, %h\n return %b",
+            &["add_", "output"],
+            1,
         ),
-        // Another input goes through the arena first.
-        ("inout %a: f32[64]\n input %b: f32[64]\n add_ %a, %b\n return", 2, 256),
-        ("inout %a: f32[64]\n input %b: f32[64]\n copy_ %a, %b\n return", 2, 256),
-        ("inout %a: f32[64]\n input %b: f32[64]\n %r = slice %a {axis=0, step=-1}\n copy_ %a, %r\n return %b", 3, 256),
+        ("add_ %a, %b\n return", &["add", "add_"], 1),
+        ("copy_ %a, %b\n return", &["copy_", "copy_"], 1),
+        ("%r = slice %a {axis=0, step=-1}\n copy_ %a, %r\n return %b", &["copy_", "copy_", "output"], 1),
+        ("%e = exp %b\n add_ %a, %e\n add_ %e, %b\n return %e", &["exp", "add_", "add_"], 1),
+        // What nobody sees is not computed.
+        ("%e = exp %b\n neg_ %e\n add_ %a, 1.0\n return", &["add_"], 0),
     ] {
-        let compiled = compiled(&one(body), &strict());
+        let compiled = compiled(&one(&format!("{state} {body}")), &strict());
         let plan = fallback_of(&compiled.executable);
-        let labels: Vec<&str> = plan.steps.iter().map(|step| step.label.as_str()).collect();
-        assert_eq!((plan.steps.len(), plan.arena_bytes), (steps, arena), "{body}\n{labels:?}");
+        let found: Vec<&str> =
+            plan.steps.iter().map(|step| step.label.split(' ').next().expect("a first word")).collect();
+        assert_eq!(found, labels, "{body}");
+        let places: std::collections::BTreeSet<u64> = plan
+            .values
+            .iter()
+            .filter(|value| value.place.space == situ_runtime::executable::Space::Arena)
+            .map(|value| value.place.offset)
+            .collect();
+        assert_eq!(places.len(), in_arena, "{body}");
     }
 }

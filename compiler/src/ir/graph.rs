@@ -37,8 +37,8 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.text.as_str(), self.line) {
             ("", 0) => f.write_str("no line"),
-            ("", line) => write!(f, "line {line}"),
-            (text, _) => f.write_str(text),
+            (text, 0) => f.write_str(text),
+            (_, line) => write!(f, "line {line}"),
         }
     }
 }

@@ -151,15 +151,16 @@ pub fn as_written(graph: KernelGraph) -> Placed {
 }
 
 /// State that only changes places (`a, b = b, a`) would need every copy to come before every other: each copy overwrites
-/// what the next one reads. One value of each such cycle is set aside first.
+/// what the next one reads. One value of each such cycle is set aside first. State that is rearranged (`a = a.t()`) is
+/// a cycle of one.
 fn part_cycles_of_state(graph: &mut KernelGraph) {
     // `sources[i]` is `(node, j)` when the last copy into input `i` reads input `j`.
     let mut sources: Vec<Option<(usize, usize)>> = vec![None; graph.inputs.len()];
     for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
-        let target = graph.buffer(node.writes[0].access.value).kind;
-        let source = graph.buffer(node.reads[0].value).kind;
+        let (read, write) = (&node.reads[0], &node.writes[0].access);
+        let (target, source) = (graph.buffer(write.value).kind, graph.buffer(read.value).kind);
         if let (BufferKind::Final(to), BufferKind::Input(from)) = (target, source)
-            && to != from
+            && (to != from || !region::is_same(read, write))
         {
             sources[to as usize] = Some((number, from as usize));
         }
