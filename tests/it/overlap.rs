@@ -196,6 +196,16 @@ const PROGRAMS: &[(&str, &str, Close)] = &[
         Close::Bits,
     ),
     (
+        "state is rearranged in its own bytes",
+        "inout %a: f32[3, 3]\n input %b: f32[9]\n %t = t %a\n copy_ %a, %t\n %y = neg %b\n return %y",
+        Close::Bits,
+    ),
+    (
+        "a program in functional form, which names the last values of its state",
+        "inout %a: f32[3, 3]\n inout %b: f32[3, 3]\n %s = add %a, %b\n %t = t %a\n final %a = %s\n final %b = %t\n return %s",
+        Close::Bits,
+    ),
+    (
         "softmax in place, norms and products of both",
         "inout %a: f32[4, 4]\n inout %b: f32[4, 4]\n softmax_ %a {axis=1}\n %n = layer_norm %b {axis=1}\n %p = matmul %n, %a\n copy_ %b, %p\n %q = linear %a, %b\n return %q",
         Close::Relative(1e-5),
