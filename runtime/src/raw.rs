@@ -99,8 +99,8 @@ impl RawSession {
             let message = format!("{} inputs are expected, found {}", planned.inputs.len(), inputs.len());
             return Err(RunError::Argument(message));
         }
-        for (port, input) in planned.inputs.iter().zip(inputs) {
-            check_bytes(port, input.dtype, input.pointer, input.bytes)?;
+        for (index, (port, input)) in planned.inputs.iter().zip(inputs).enumerate() {
+            check_bytes(port, schedule.seen[index], input.dtype, input.pointer, input.bytes)?;
             if input.bytes > 0
                 && (input.pointer.is_null() || (input.pointer as usize).checked_add(input.bytes).is_none())
             {

@@ -61,6 +61,7 @@ fn files_are_short() {
 const STAGES: &[&str] = &[
     "diagnostic",
     "types",
+    "strides",
     "ops",
     "seeded",
     "ir",

@@ -9,9 +9,7 @@
 //! Whether an op makes a view is asked of its row, whose storage field has no default. `reshape` is decided by strides.
 //! **Unknown means overlap.** A database describes one graph and borrows it; after a change it is made anew.
 
-mod diophantine;
 mod explain;
-pub mod progression;
 pub mod relation;
 mod sharing;
 pub mod view;
@@ -131,8 +129,18 @@ impl<'g> AliasDb<'g> {
         if p.root != q.root {
             return self.roots(p.root, q.root);
         }
-        let root = self.graph.display(p.root);
-        relate(Region { map: p.map, layout: p.layout }, Region { map: q.map, layout: q.layout }, &root)
+        let (stored, seen) = (self.graph.ty(p.root).dtype, self.graph.ty(a).dtype);
+        let mut root = self.graph.display(p.root);
+        if seen.size() == self.graph.ty(b).dtype.size() && seen.size() != stored.size() {
+            root = format!("{root} seen as {seen}");
+        }
+        relate(self.region(a), self.region(b), &root)
+    }
+
+    /// The bytes of `value` in its storage.
+    pub fn region(&self, value: ValueId) -> Region<'_> {
+        let Origin { map, layout, .. } = self.origin(value);
+        Region { map, layout, size: self.graph.ty(value).dtype.size() }
     }
 
     fn roots(&self, a: ValueId, b: ValueId) -> Relation {
