@@ -4,7 +4,8 @@
 //!
 //! 1. a region without elements meets nothing;
 //! 2. equal maps are identical;
-//! 3. two boxes in the coordinates of one root: per axis, the intersection of arithmetic progressions, exact;
+//! 3. two boxes in the coordinates of one root, or two [grids](super::grid): per axis, the intersection of arithmetic
+//!    progressions, exact;
 //! 4. intervals of elements that do not touch;
 //! 5. the greatest common divisor of all strides does not divide the distance;
 //! 6. a bounded search for a common element.
@@ -13,6 +14,7 @@
 //!
 //! What no rung decides is [`Relation::Unknown`], and unknown means overlap.
 
+use super::grid::grid;
 use super::view::BoxMap;
 use crate::strides::in_units;
 use crate::strides::injective::{Naming, naming};
@@ -175,6 +177,19 @@ pub struct Region<'a> {
     pub layout: &'a Layout,
     /// Bytes of an element.
     pub size: usize,
+    /// Layout of the root, where its elements have the same size.
+    pub root: Option<&'a Layout>,
+}
+
+impl Region<'_> {
+    /// The indices taken of each axis of the root, where they are a product.
+    fn axes(&self) -> Option<Vec<Progression>> {
+        match (self.map, self.root) {
+            (Some(map), _) => Some(map.axes.clone()),
+            (None, Some(root)) if !root.is_empty() => grid(self.layout, root),
+            _ => None,
+        }
+    }
 }
 
 /// How `a` lies to `b`, both in the storage of the value that is shown as `root`.
@@ -191,8 +206,8 @@ pub fn relate_within(a: Region<'_>, b: Region<'_>, root: &str, budget: usize) ->
         if same_map(a.layout, b.layout) {
             return Relation::Identical;
         }
-        if let (Some(a), Some(b)) = (a.map, b.map) {
-            return relate_boxes(a, b, root);
+        if let (Some(a), Some(b)) = (a.axes(), b.axes()) {
+            return relate_boxes(&a, &b, root);
         }
         return relate_layouts(a.layout, b.layout, Unit::Elements, root, budget);
     }
@@ -213,10 +228,10 @@ fn same_map(a: &Layout, b: &Layout) -> bool {
 }
 
 /// Rung 3. Boxes are products of progressions, so they meet exactly where they meet on every axis.
-fn relate_boxes(a: &BoxMap, b: &BoxMap, root: &str) -> Relation {
-    let mut witness = Vec::with_capacity(a.axes.len());
+fn relate_boxes(a: &[Progression], b: &[Progression], root: &str) -> Relation {
+    let mut witness = Vec::with_capacity(a.len());
     let (mut inside, mut around) = (true, true);
-    for (axis, (&p, &q)) in a.axes.iter().zip(&b.axes).enumerate() {
+    for (axis, (&p, &q)) in a.iter().zip(b).enumerate() {
         let common = p.intersection(q);
         if common.len == 0 {
             return Relation::Disjoint(Why::Axis { axis, a: p, b: q, root: root.to_string() });

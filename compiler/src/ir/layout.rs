@@ -117,8 +117,10 @@ fn why_not(graph: &Graph, inst: &Inst, x: &Layout, bytes: usize) -> Impossible {
             Impossible { message, hint: "an offset counts from the start of the storage, in elements of the operand" }
         }
         Op::ViewDtype { to } => {
+            let ratio = (to.size() / operand.dtype.size()).max(1);
+            let whole = if ratio > 1 { format!(", and its offset and other strides multiples of {ratio}") } else { String::new() };
             let message = format!(
-                "{operand} with strides {:?} from element {} cannot be seen as {to}: the last axis must be dense, the rest whole",
+                "{operand} with strides {:?} from element {} cannot be seen as {to}: its last stride must be 1{whole}",
                 x.strides, x.offset
             );
             Impossible { message, hint: "use `bitcast`, which copies where it must" }

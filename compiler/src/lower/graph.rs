@@ -15,7 +15,7 @@ use crate::diagnostic::Fault;
 use crate::functional::PureGraph;
 use crate::ir::{ConstId, Def, Graph, Inst, Location, ValueId};
 use crate::ops::{Class, Op};
-use crate::types::{Layout, TensorType, dense_strides};
+use crate::types::{InputMode, Layout, TensorType, dense_strides};
 
 /// What lowering depends on beside the graph.
 #[derive(Clone, Debug)]
@@ -449,6 +449,20 @@ impl Lowering<'_> {
                 continue;
             }
             let ty = self.graph.ty(value).clone();
+            // What is read from a state's bytes is read before any state is replaced: a matrix may become its own
+            // transpose, and two states may change places. `place` takes the copy away where it is not needed.
+            let state = match self.out.buffer(from.value).kind {
+                BufferKind::Input(read) => self.graph.inputs[read as usize].mode == InputMode::InOut,
+                _ => false,
+            };
+            let from = if state {
+                let kept = self.out.add_buffer(self.graph.display(value), ty.clone(), BufferKind::Temporary);
+                let origin = Origin { label: "kept".into(), location: Location::default(), rules: Vec::new() };
+                self.copy(from, whole(kept, &ty), None, origin);
+                whole(kept, &ty)
+            } else {
+                from
+            };
             let name = format!("{}'", self.out.buffer(own.0).name);
             let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
             let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new() };
