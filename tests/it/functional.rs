@@ -311,6 +311,7 @@ fn museum() {
         let inputs = [Tensor::from_f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), Tensor::from_f32(&[4], &[1.0, 2.0, 3.0, 4.0])];
         let found = evaluate(&pure, &inputs).expect("it can be evaluated");
         assert_eq!(found[0].floats(), *expected, "{what}\n{}", print(&pure));
+        round_trip(&pure);
         if let Err(wrong) = generated::runs(&graph, &inputs, 1) {
             panic!("{what}: {wrong}");
         }

@@ -36,7 +36,8 @@ pub fn grid(layout: &Layout, root: &Layout) -> Option<Vec<Progression>> {
     let mut taken = vec![false; root.rank()];
     for (mut stride, mut extent) in runs {
         loop {
-            let place = order.iter().position(|&axis| root.strides[axis] <= stride && stride % root.strides[axis] == 0)?;
+            let place =
+                order.iter().position(|&axis| root.strides[axis] <= stride && stride % root.strides[axis] == 0)?;
             let axis = order[place];
             let (whole, step) = (root.shape[axis] as i64, stride / root.strides[axis]);
             if std::mem::replace(&mut taken[axis], true) {

@@ -2,8 +2,8 @@
 
 use crate::alias::view::BoxMap;
 use crate::ops::Op;
-use crate::strides::progression::Progression;
 use crate::strides::in_units;
+use crate::strides::progression::Progression;
 use crate::types::{DType, Layout, TensorType};
 
 /// The order of axes in which a dense layout is row-major, outermost first; `None` if it is so already.
@@ -94,7 +94,7 @@ pub fn storage_as(root: &Layout, ty: &TensorType, to: DType) -> Vec<Op> {
         let elements = ty.len();
         ops.push(Op::Reshape { shape: vec![elements] });
         let ratio = (to.size() / ty.dtype.size()).max(1);
-        if elements % ratio != 0 {
+        if !elements.is_multiple_of(ratio) {
             ops.push(Op::Slice { axis: 0, start: 0, end: (elements - elements % ratio) as i64, step: 1 });
         }
         ops.push(Op::Bitcast { to });

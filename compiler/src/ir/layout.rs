@@ -112,13 +112,18 @@ fn why_not(graph: &Graph, inst: &Inst, x: &Layout, bytes: usize) -> Impossible {
         Op::AsStrided { shape, strides, offset } => {
             let offset = offset.map_or(x.offset, |offset| offset as i64);
             let elements = bytes / operand.dtype.size();
-            let message =
-                format!("shape {shape:?} with strides {strides:?} from {offset} leaves a storage of {elements} elements");
+            let message = format!(
+                "shape {shape:?} with strides {strides:?} from {offset} leaves a storage of {elements} elements"
+            );
             Impossible { message, hint: "an offset counts from the start of the storage, in elements of the operand" }
         }
         Op::ViewDtype { to } => {
             let ratio = (to.size() / operand.dtype.size()).max(1);
-            let whole = if ratio > 1 { format!(", and its offset and other strides multiples of {ratio}") } else { String::new() };
+            let whole = if ratio > 1 {
+                format!(", and its offset and other strides multiples of {ratio}")
+            } else {
+                String::new()
+            };
             let message = format!(
                 "{operand} with strides {:?} from element {} cannot be seen as {to}: its last stride must be 1{whole}",
                 x.strides, x.offset
@@ -209,7 +214,9 @@ pub fn view_layouts(graph: &Graph, inst: &Inst, x: &Layout, bytes: usize) -> Opt
         Op::Unfold { axis, size, step } => {
             let mut layout = x.clone();
             layout.shape[*axis] = (x.shape[*axis] - size) / step + 1;
-            layout.strides[*axis] = i64::try_from(*step).ok().and_then(|step| x.strides[*axis].checked_mul(step))?;
+            // A step too long for a number leaves one window, which nothing steps over.
+            let stepped = i64::try_from(*step).ok().and_then(|step| x.strides[*axis].checked_mul(step));
+            layout.strides[*axis] = stepped.unwrap_or(x.strides[*axis]);
             layout.shape.push(*size);
             layout.strides.push(x.strides[*axis]);
             one(layout)

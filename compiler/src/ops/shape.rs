@@ -4,7 +4,6 @@ use situ_runtime::kernel::{RecurrentFn, ReduceFn, ResizeAxis, Window};
 use situ_runtime::point::{PointFn, Typing};
 
 use super::Inferred;
-use crate::strides::injective::{Naming, naming};
 use crate::types::{DType, Layout, TensorType, elements};
 
 pub fn arity_message(name: &str, (least, most): (usize, usize), found: usize) -> String {
@@ -207,7 +206,10 @@ pub fn strided(x: &TensorType, shape: &[usize], strides: &[i64], offset: usize) 
     let region = strided_region(shape, strides, offset)?;
     let inside = region.hull().is_some_and(|(low, high)| low >= 0 && high <= x.len() as i64);
     if !region.is_empty() && !inside {
-        return Err(format!("shape {shape:?} with strides {strides:?} from {offset} leaves the {} elements of {x}", x.len()));
+        return Err(format!(
+            "shape {shape:?} with strides {strides:?} from {offset} leaves the {} elements of {x}",
+            x.len()
+        ));
     }
     Ok(vec![TensorType::new(x.dtype, shape)])
 }
@@ -222,7 +224,7 @@ pub fn reinterpreted(x: &TensorType, to: DType) -> Inferred {
     if from_size != to_size {
         let last = shape.last_mut().ok_or_else(|| format!("a scalar {} does not have the bytes of {to}", x.dtype))?;
         let bytes = last.checked_mul(from_size).ok_or("the last axis is too long")?;
-        if bytes % to_size != 0 {
+        if !bytes.is_multiple_of(to_size) {
             return Err(format!("the last axis of {x} has {bytes} bytes, which are no whole number of {to}"));
         }
         *last = bytes / to_size;
@@ -250,7 +252,7 @@ pub fn updated(base: &TensorType, value: &TensorType, offset: usize, strides: &[
             _ => return Err(format!("the updated region leaves {base}")),
         }
     }
-    if naming(&region) != Naming::Unique {
+    if !region.is_injective() {
         return Err("the updated region maps two indices to one element".into());
     }
     Ok(vec![base.clone()])

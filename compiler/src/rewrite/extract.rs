@@ -303,9 +303,7 @@ impl Walk<'_> {
         let seen = (way.class == Some(Class::View))
             .then(|| op_of(egraph, &egraph.nodes()[way.id]))
             .flatten()
-            .and_then(|op| {
-                views::apply(&op, &self.layout(way.children[0]), self.table.ty(way.children[0]).dtype)
-            })
+            .and_then(|op| views::apply(&op, &self.layout(way.children[0]), self.table.ty(way.children[0]).dtype))
             .and_then(|layouts| layouts.into_iter().next());
         seen.unwrap_or_else(|| Layout::dense(&self.table.ty(class).shape))
     }

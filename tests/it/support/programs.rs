@@ -163,7 +163,7 @@ fn take(graph: &mut Graph, step: Step) -> Option<()> {
             let other = (axis + 1 + choices.next(rank - 1)) % rank;
             (Op::Diagonal { offset: choices.next(5) as i64 - 2, axis1: axis, axis2: other }, false)
         }
-        24 | 25 | 26 => {
+        24..=26 => {
             let dtypes = [DType::I8, DType::U8, DType::I16, DType::I32, DType::I64];
             let to = dtypes[choices.next(5)];
             (if kind == 26 { Op::Bitcast { to } } else { Op::ViewDtype { to } }, false)

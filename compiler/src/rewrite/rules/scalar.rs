@@ -18,7 +18,9 @@ pub(super) fn rules() -> Vec<Rule> {
         pattern("neg-sub", "(neg (sub ?x ?y))", "(sub ?y ?x)", ZeroSign),
         pattern("zero-sub", "(sub 0 ?x)", "(neg ?x)", ZeroSign),
         pattern("abs-abs", "(abs (abs ?x))", "(abs ?x)", Exact),
-        pattern("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact),
+        guarded("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact, "the dtype has a sign", |m| {
+            m.root_ty().dtype != DType::U8
+        }),
         pattern("abs-squared", "(mul (abs ?x) (abs ?x))", "(mul ?x ?x)", Exact),
         pattern("relu-relu", "(relu (relu ?x))", "(relu ?x)", Exact),
         pattern("max-zero", "(max ?x 0)", "(relu ?x)", ZeroSign),
