@@ -4,6 +4,7 @@
 pub mod diagnostic;
 
 pub mod types;
+pub mod strides;
 pub mod ops;
 pub mod ir;
 pub mod seeded;

@@ -286,12 +286,13 @@ fn verify_stage(stage: &'static str, graph: &Graph) -> Result<(), Fault> {
 }
 
 /// Stages after which the IR can be printed, by the name `situ print --after` takes.
-pub const PRINTABLE: &[&str] = &["source", "functional", "rewrite"];
+pub const PRINTABLE: &[&str] = &["source", "alias", "functional", "rewrite"];
 
-/// The IR after a stage as text; `None` if there is no such stage.
+/// The IR after a stage as text, after `alias` the alias sets for Graphviz; `None` if there is no such stage.
 pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Result<String, Error>> {
     Some(match stage {
         "source" => Ok(ir::print(graph)),
+        "alias" => Ok(alias::analyze(graph).dot()),
         "functional" => make_functional(graph).map(|graph| ir::print(&graph)),
         "rewrite" => make_functional(graph).and_then(|functional| {
             let (rewritten, _) = rewrite::optimize(functional, &rewrite_options(options))?;

@@ -43,6 +43,7 @@ fn program(inputs: u32) -> Compiled {
         name: "guarded".into(),
         plans: vec![plan],
         fallbacks: vec![Fallback::Missing("made to be measured".into())],
+        bindings: vec![Vec::new()],
         weights_bytes: 0,
         report: String::new(),
         report_text: String::new(),

@@ -83,6 +83,7 @@ impl Build {
             name: "fixture".into(),
             plans: vec![self.finish()],
             fallbacks: vec![Fallback::Missing("made by hand".into())],
+            bindings: vec![Vec::new()],
             weights_bytes: 0,
             report: String::new(),
             report_text: String::new(),

@@ -70,6 +70,8 @@ pub(crate) struct Schedule {
     pub first_state_write: Option<usize>,
     /// The first step that writes any input.
     pub first_input_write: Option<usize>,
+    /// The widest dtype that the plan sees the bytes of each input as; its size is their alignment.
+    pub seen: Vec<DType>,
 }
 
 /// Why a step cannot be prepared.
@@ -84,9 +86,17 @@ impl Schedule {
     pub fn new(plan: &Plan, threads: usize) -> Result<Schedule, Unprepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         let (mut first_state_write, mut first_input_write) = (None, None);
+        let mut seen: Vec<DType> = plan.inputs.iter().map(|port| port.dtype).collect();
         for (index, step) in plan.steps.iter().enumerate() {
             let prepared = PreparedStep::new(plan, step, threads);
             steps.push(prepared.map_err(|why| Unprepared { step: index, label: step.label.clone(), why })?);
+            for access in step.reads.iter().chain(step.writes.iter().map(|write| &write.access)) {
+                if let Space::Input(input) = plan.values[access.value as usize].place.space
+                    && access.dtype.size() > seen[input as usize].size()
+                {
+                    seen[input as usize] = access.dtype;
+                }
+            }
             for write in &step.writes {
                 let Space::Input(input) = plan.values[write.access.value as usize].place.space else { continue };
                 first_input_write.get_or_insert(index);
@@ -96,7 +106,7 @@ impl Schedule {
             }
         }
         let outputs = plan.outputs.iter().map(|port| hull(plan, &port.access).0).collect();
-        Ok(Schedule { steps, outputs, first_state_write, first_input_write })
+        Ok(Schedule { steps, outputs, first_state_write, first_input_write, seen })
     }
 
     pub fn len(&self) -> usize {

@@ -166,6 +166,10 @@ impl Session {
         (&self.compiled, self.plan, &self.schedule, &mut self.runner)
     }
 
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// The plan this session runs.
     pub fn plan(&self) -> &Plan {
         &self.compiled.executable.plans[self.plan]
@@ -217,7 +221,7 @@ impl Session {
     ) -> Result<Outputs<'r>, RunError> {
         let Session { compiled, plan, schedule, runner, donated } = self;
         let plan = &compiled.executable.plans[*plan];
-        check_arguments(plan, arguments)?;
+        check_arguments(plan, &schedule.seen, arguments)?;
         let bind = |binding: &mut Binding<'r>| {
             for (argument, slot) in arguments.iter_mut().zip(donated) {
                 match argument {
@@ -298,14 +302,14 @@ fn named(error: RunError, plan: &Plan, step: usize) -> RunError {
 }
 
 /// Every argument has the mode, dtype, size and alignment of its port.
-fn check_arguments(plan: &Plan, arguments: &[Argument<'_>]) -> Result<(), RunError> {
+fn check_arguments(plan: &Plan, seen: &[DType], arguments: &[Argument<'_>]) -> Result<(), RunError> {
     if arguments.len() != plan.inputs.len() {
         let message = format!("{} inputs are expected, found {}", plan.inputs.len(), arguments.len());
         return Err(RunError::Argument(message));
     }
-    for (port, argument) in plan.inputs.iter().zip(arguments) {
+    for (index, (port, argument)) in plan.inputs.iter().zip(arguments).enumerate() {
         let (mode, dtype, bytes) = argument.parts();
-        check_bytes(port, dtype, bytes.as_ptr(), bytes.len())?;
+        check_bytes(port, seen[index], dtype, bytes.as_ptr(), bytes.len())?;
         if mode != port.mode {
             let (name, expected, found) = (&port.name, port.mode.name(), mode.name());
             return Err(RunError::Argument(format!("input {name} is {expected}, passed as {found}")));
@@ -320,8 +324,14 @@ fn check_arguments(plan: &Plan, arguments: &[Argument<'_>]) -> Result<(), RunErr
     Ok(())
 }
 
-/// The bytes of an argument fit its port.
-pub(crate) fn check_bytes(port: &InputPort, dtype: DType, start: *const u8, bytes: usize) -> Result<(), RunError> {
+/// The bytes of an argument fit its port, and the widest dtype that the program sees them as.
+pub(crate) fn check_bytes(
+    port: &InputPort,
+    seen: DType,
+    dtype: DType,
+    start: *const u8,
+    bytes: usize,
+) -> Result<(), RunError> {
     let name = &port.name;
     if dtype != port.dtype {
         return Err(RunError::Argument(format!("input {name} is {}, found {dtype}", port.dtype)));
@@ -330,8 +340,8 @@ pub(crate) fn check_bytes(port: &InputPort, dtype: DType, start: *const u8, byte
     if bytes != expected {
         return Err(RunError::Argument(format!("input {name} has {expected} bytes, found {bytes}")));
     }
-    if bytes > 0 && !(start as usize).is_multiple_of(dtype.size()) {
-        return Err(RunError::Argument(format!("input {name} is not aligned for {dtype}")));
+    if bytes > 0 && !(start as usize).is_multiple_of(seen.size()) {
+        return Err(RunError::Argument(format!("input {name} is not aligned for {seen}")));
     }
     Ok(())
 }

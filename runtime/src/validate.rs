@@ -56,6 +56,9 @@ pub fn executable(executable: &Executable) -> Result<(), Invalid> {
     for (index, each) in executable.plans.iter().enumerate() {
         plan(each, executable.weights_bytes).map_err(|invalid| invalid.inside(format_args!("plan {index}")))?;
     }
+    if executable.bindings.len() != executable.plans.len() {
+        return Err(Invalid::new("", "every plan has its bindings"));
+    }
     if executable.fallbacks.len() != executable.plans.len() {
         return Err(Invalid::new("", "every plan has exactly one fallback"));
     }
@@ -145,13 +148,18 @@ fn inputs(plan: &Plan, input_bytes: &[u64]) -> Result<(), Invalid> {
     let of_input = |input: usize, index: u32| -> Result<(), Invalid> {
         let (port, value) = (&plan.inputs[input], value(index)?);
         let place = Place { space: Space::Input(input as u32), offset: 0, bytes: input_bytes[input] };
-        if value.place != place || value.dtype != port.dtype {
+        // What a program leaves in an input may have been written as another dtype, apart from bools.
+        let holds = port.dtype != DType::Bool || value.dtype == DType::Bool;
+        if value.place != place || !holds {
             return Err(Invalid::new(format!("input {}", port.name), "its value is not the bytes of the input"));
         }
         Ok(())
     };
     for (input, &index) in plan.input_values.iter().enumerate() {
         of_input(input, index)?;
+        if value(index)?.dtype != plan.inputs[input].dtype {
+            return Err(Invalid::new(format!("input {}", plan.inputs[input].name), "its value has another dtype"));
+        }
     }
     let mut last = None;
     for &(input, index) in &plan.finals {
@@ -239,8 +247,13 @@ impl Sizes<'_> {
 /// The layout is sound by itself and lies in the place of its value.
 fn access(plan: &Plan, access: &Access) -> Result<(), String> {
     let value = plan.values.get(access.value as usize).ok_or("its value does not exist")?;
-    if access.dtype != value.dtype {
-        return Err(format!("{} is {}, read or written as {}", value.name, value.dtype, access.dtype));
+    // Bytes may be seen as another dtype, but a bool is 0 or 1, which other bytes are not, and an element lies at a multiple
+    // of its size.
+    if access.dtype == DType::Bool && value.dtype != DType::Bool {
+        return Err(format!("{} is {}, seen as bool", value.name, value.dtype));
+    }
+    if !value.place.offset.is_multiple_of(access.dtype.size() as u64) {
+        return Err(format!("{} lies at {}, where no {} begins", value.name, value.place.offset, access.dtype));
     }
     layout(&access.layout, value.place.bytes / access.dtype.size() as u64)
         .map_err(|what| format!("{} of {}", what, value.name))
@@ -274,13 +287,16 @@ fn validate_step(plan: &Plan, step: &Step, sizes: &Sizes<'_>) -> Result<(), Inva
     for (index, write) in step.writes.iter().enumerate() {
         let at = || format!("write {index}");
         access(plan, &write.access).map_err(|what| Invalid::new(at(), what))?;
+        if plan.values[write.access.value as usize].dtype == DType::Bool && write.access.dtype != DType::Bool {
+            return Err(Invalid::new(at(), "bools are written as another dtype"));
+        }
         if !write.access.layout.is_injective() {
             return Err(Invalid::new(at(), "two indices may name one element"));
         }
         if let Some(base) = write.base {
             let value = plan.values.get(base as usize).ok_or_else(|| Invalid::new(at(), "its base does not exist"))?;
-            if value.dtype != write.access.dtype {
-                return Err(Invalid::new(at(), "its base has another dtype"));
+            if (value.dtype == DType::Bool) != (write.access.dtype == DType::Bool) {
+                return Err(Invalid::new(at(), "bools are written among other bytes"));
             }
         }
     }

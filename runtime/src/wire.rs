@@ -146,9 +146,7 @@ impl Compiled {
 
     /// Writes the file, whole or not at all ([`file::replace`]).
     pub fn write(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        file::replace(path.as_ref(), |file| {
-            self.write_to(io::BufWriter::with_capacity(1 << 20, file))
-        })
+        file::replace(path.as_ref(), |file| self.write_to(io::BufWriter::with_capacity(1 << 20, file)))
     }
 
     /// Writes the bytes of the file: the weights in a stream, then the header, which needs their hash, at the start.

@@ -82,9 +82,13 @@ pub mod generated {
     use situ::eval::{Tensor, evaluate};
     use situ::functional::functionalize;
     use situ::ir::{Graph, print, verify};
+    use situ::npz::Array;
+    use situ::pipeline::{Options, compile};
+    use situ::rewrite::Math;
+    use situ_runtime::session::Session;
 
-    use crate::support::interpreter;
     use crate::support::programs::{Step, inputs, program};
+    use crate::support::{interpreter, run};
     use crate::text::round_trip;
 
     /// Whether the functional form of a generated program means what the program does.
@@ -120,6 +124,36 @@ pub mod generated {
         Ok(())
     }
 
+    /// Whether a generated program, compiled and run, leaves what it leaves when it is interpreted.
+    pub fn compiles(steps: &[Step], threads: usize) -> Result<(), String> {
+        let graph = program(steps);
+        runs(&graph, &inputs(&graph), threads)
+    }
+
+    /// Whether a compiled program leaves what it leaves when it is interpreted.
+    pub fn runs(graph: &Graph, inputs: &[Tensor], threads: usize) -> Result<(), String> {
+        let mutated = interpreter::run(graph, inputs)?;
+        let options = Options { math: Math::Strict, threads, ..Options::default() };
+        let compilation = compile(graph, &options).map_err(|error| format!("{error}\n{}", print(graph)))?;
+        let told = || format!("{}\n{}", print(graph), compilation.report);
+        let mut session = Session::new(compilation.compiled.clone(), Default::default()).map_err(|e| e.to_string())?;
+        let arrays: Vec<Array> =
+            inputs.iter().map(|input| Array { ty: input.ty.clone(), bytes: input.bytes.to_vec() }).collect();
+        let found = run::once(&mut session, &arrays);
+        let expected = mutated.outputs.iter().chain(mutated.state.iter().map(|(_, tensor)| tensor));
+        for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+            if found.bytes[..] != expected.bytes[..] || found.ty != expected.ty {
+                return Err(format!("result {at} differs:\n{:?}\n{:?}\n{}", found.bytes, expected, told()));
+            }
+        }
+        Ok(())
+    }
+
+    /// So many cases, or as the environment says (`SITU_PROGRAMS`), for long runs.
+    pub fn cases(few: u32) -> u32 {
+        std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(few)
+    }
+
     /// The same programs on every run and machine.
     pub fn runner(cases: u32) -> TestRunner {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
@@ -132,7 +166,42 @@ pub mod generated {
 #[test]
 fn differential() {
     let steps = proptest::collection::vec(any::<Step>(), 0..24);
-    let checked = generated::runner(3000).run(&steps, |steps| generated::agrees(&steps).map_err(TestCaseError::fail));
+    let cases = generated::cases(3000);
+    let checked = generated::runner(cases).run(&steps, |steps| generated::agrees(&steps).map_err(TestCaseError::fail));
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
+}
+
+/// States that are read when others, or they themselves, are replaced.
+#[test]
+fn states_change_places() {
+    let text = "\
+graph places {
+  inout %x: f32[2, 2]
+  inout %y: f32[2, 2]
+  inout %z: f32[2, 2]
+  %old = clone %x
+  copy_ %x, %y
+  copy_ %y, %old
+  %t = t %z
+  %k = clone %t
+  copy_ %z, %k
+  return %x
+}
+";
+    let graph = graph_of(text);
+    let tensor = |from: f32| Tensor::from_f32(&[2, 2], &[from, from + 1.0, from + 2.0, from + 3.0]);
+    generated::runs(&graph, &[tensor(1.0), tensor(5.0), tensor(9.0)], 1).expect("it runs as it is interpreted");
+}
+
+/// The same programs through the whole compiler, under `--math strict`, bit for bit.
+#[test]
+fn compiled_programs_do_what_the_source_does() {
+    let steps = proptest::collection::vec(any::<Step>(), 0..24);
+    let cases = generated::cases(400);
+    let checked =
+        generated::runner(cases).run(&steps, |steps| generated::compiles(&steps, 1).map_err(TestCaseError::fail));
     if let Err(failure) = checked {
         panic!("{failure}");
     }
@@ -191,6 +260,46 @@ fn museum() {
             &[0.0, 0.0],
         ),
         (
+            "windows with gaps are written and the gaps stay",
+            "%w = unfold %v {size=1, step=3}\n fill_ %w, 9.0\n return %v",
+            &[9.0, 2.0, 3.0, 9.0],
+        ),
+        (
+            "overlapping windows are read after their base is written",
+            "%w = unfold %v {size=2}\n %a = slice %v {axis=0, start=1, end=3}\n mul_ %a, 10.0\n return %w",
+            &[1.0, 20.0, 20.0, 30.0, 30.0, 4.0],
+        ),
+        (
+            "the storage is seen through a view of a part",
+            "%r = select %x {axis=0, index=1}\n %s = as_strided %r {shape=[2], strides=[2], offset=0}\n add_ %s, 10.0\n return %x",
+            &[11.0, 2.0, 13.0, 4.0],
+        ),
+        (
+            "the diagonal of a transposed matrix is the diagonal",
+            "%t = t %x\n %d = diagonal %t\n neg_ %d\n return %x",
+            &[-1.0, 2.0, 3.0, -4.0],
+        ),
+        (
+            "the sign bits of floats are cleared as integers",
+            "%n = neg_ %v\n %i = view_dtype %n {to=i32}\n %m = and %i, 2147483647\n copy_ %i, %m\n return %v",
+            &[1.0, 2.0, 3.0, 4.0],
+        ),
+        (
+            "the upper halves of floats are written as 16-bit integers",
+            "%h = view_dtype %v {to=i16}\n %u = slice %h {axis=0, start=1, step=2}\n add_ %u, 128\n return %v",
+            &[2.0, 4.0, 6.0, 8.0],
+        ),
+        (
+            "two floats are written as one wide integer",
+            "%w = view_dtype %v {to=i64}\n %a = slice %w {axis=0, end=1}\n %b = slice %w {axis=0, start=1}\n copy_ %a, %b\n return %v",
+            &[3.0, 4.0, 3.0, 4.0],
+        ),
+        (
+            "strides that interlock are written",
+            "%s = as_strided %v {shape=[2, 2], strides=[2, 1]}\n %i = as_strided %v {shape=[2], strides=[3], offset=0}\n mul_ %s, 2.0\n add_ %i, 1.0\n return %v",
+            &[3.0, 4.0, 6.0, 9.0],
+        ),
+        (
             "a reversed view is written",
             "%r = slice %v {axis=0, step=-1}\n %part = slice %r {axis=0, end=3}\n mul_ %part, 10.0\n return %v",
             &[1.0, 20.0, 30.0, 40.0],
@@ -202,5 +311,9 @@ fn museum() {
         let inputs = [Tensor::from_f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), Tensor::from_f32(&[4], &[1.0, 2.0, 3.0, 4.0])];
         let found = evaluate(&pure, &inputs).expect("it can be evaluated");
         assert_eq!(found[0].floats(), *expected, "{what}\n{}", print(&pure));
+        round_trip(&pure);
+        if let Err(wrong) = generated::runs(&graph, &inputs, 1) {
+            panic!("{what}: {wrong}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod tidy;
 mod docs;
 mod text;
 mod alias;
+mod regions;
 mod functional;
 mod overlap;
 mod kernels;

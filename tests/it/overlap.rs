@@ -566,9 +566,9 @@ fn reports_name_what_is_assumed() {
     for line in ["a  written by add_ (line 6)", "apart from d, b, unused", "otherwise the program as written runs"] {
         assert!(compilation.report.contains(line), "{line}\n{}", compilation.report);
     }
-    let explained = situ::report::explain(&compilation.decided.decisions(), "%b").expect("it has bytes");
+    let explained = situ::report::explain(&graph, &compilation, "%b").expect("it has bytes");
     assert!(explained.contains("b is assumed to share no byte with a, d"), "{explained}");
-    let explained = situ::report::explain(&compilation.decided.decisions(), "a").expect("it has bytes");
+    let explained = situ::report::explain(&graph, &compilation, "a").expect("it has bytes");
     assert!(
         explained.contains("Assumed to share no byte with d, b, unused, because it is written by add_"),
         "{explained}"

@@ -61,6 +61,7 @@ fn files_are_short() {
 const STAGES: &[&str] = &[
     "diagnostic",
     "types",
+    "strides",
     "ops",
     "seeded",
     "ir",
@@ -176,7 +177,7 @@ fn ir_is_not_serialised() {
 /// Every path in backticks in the documents exists.
 #[test]
 fn documents_name_what_exists() {
-    for document in ["README.md", "docs/architecture.md", "docs/report.md", "docs/ir.md"] {
+    for document in ["README.md", "docs/architecture.md", "docs/report.md", "docs/ir.md", "docs/aliasing.md"] {
         let text = fs::read_to_string(root().join(document)).expect("a document");
         for quoted in text.split('`').skip(1).step_by(2) {
             let looks_like_path = quoted.contains('/') && !quoted.contains([' ', '<', '*', ':', '{', '…']);

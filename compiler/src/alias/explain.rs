@@ -46,14 +46,22 @@ impl AliasDb<'_> {
         if origin.root == value {
             return format!("  {shown} has bytes of its own ({owner})\n");
         }
-        let place = match origin.map {
+        let place = self.place(value);
+        format!("  {shown} is {place} of {root} ({owner})\n")
+    }
+
+    /// Which elements of its storage a value has: a box of the owner's axes, or strides.
+    pub(super) fn place(&self, value: ValueId) -> String {
+        let origin = self.origin(value);
+        let (stored, seen) = (self.graph().ty(origin.root).dtype, self.graph().ty(value).dtype);
+        let dtype = if stored == seen { String::new() } else { format!(" as {seen}") };
+        match origin.map {
             Some(map) if !map.axes.is_empty() => {
                 let axes: Vec<String> = map.axes.iter().map(ToString::to_string).collect();
-                format!("[{}]", axes.join(", "))
+                format!("[{}]{dtype}", axes.join(", "))
             }
-            _ => format!("offset {}, strides {:?}", origin.layout.offset, origin.layout.strides),
-        };
-        format!("  {shown} is {place} of {root} ({owner})\n")
+            _ => format!("offset {}, strides {:?}{dtype}", origin.layout.offset, origin.layout.strides),
+        }
     }
 
     fn describe_writers(&self, value: ValueId) -> String {

@@ -2,16 +2,17 @@
 //!
 //! Facts are about *regions*, not about buffers. Every value has an origin: the value that owns its storage (its root),
 //! a layout in that storage by eager PyTorch's rules ([`crate::ir::layout`]), and, where the views that lead to it allow,
-//! a box in the root's coordinates. Two values of one root are compared by the ladder of [`relation`]; values of
+//! a box in the root's coordinates. One layout is always enough: where no strides express a `reshape` it is a copy, so no view
+//! is a chain of several. A view may see the bytes as another dtype; a layout counts in elements of the value's own. Two values of one root are compared by the ladder of [`relation`]; values of
 //! different roots are apart, unless both are inputs, for which the caller may pass the same bytes: that is a symmetric
 //! relation between inputs ([`External`]), pessimistic until it is contracted away.
 //!
 //! Whether an op makes a view is asked of its row, whose storage field has no default. `reshape` is decided by strides.
 //! **Unknown means overlap.** A database describes one graph and borrows it; after a change it is made anew.
 
-mod diophantine;
+mod dot;
 mod explain;
-pub mod progression;
+pub mod grid;
 pub mod relation;
 mod sharing;
 pub mod view;
@@ -131,8 +132,19 @@ impl<'g> AliasDb<'g> {
         if p.root != q.root {
             return self.roots(p.root, q.root);
         }
-        let root = self.graph.display(p.root);
-        relate(Region { map: p.map, layout: p.layout }, Region { map: q.map, layout: q.layout }, &root)
+        let (stored, seen) = (self.graph.ty(p.root).dtype, self.graph.ty(a).dtype);
+        let mut root = self.graph.display(p.root);
+        if seen.size() == self.graph.ty(b).dtype.size() && seen.size() != stored.size() {
+            root = format!("{root} seen as {seen}");
+        }
+        relate(self.region(a), self.region(b), &root)
+    }
+
+    /// The bytes of `value` in its storage.
+    pub fn region(&self, value: ValueId) -> Region<'_> {
+        let Origin { root, map, layout } = self.origin(value);
+        let (stored, size) = (self.graph.ty(root).dtype.size(), self.graph.ty(value).dtype.size());
+        Region { map, layout, size, root: (stored == size).then(|| self.placements.layout(root)) }
     }
 
     fn roots(&self, a: ValueId, b: ValueId) -> Relation {

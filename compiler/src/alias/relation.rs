@@ -4,16 +4,22 @@
 //!
 //! 1. a region without elements meets nothing;
 //! 2. equal maps are identical;
-//! 3. two boxes in the coordinates of one root: per axis, the intersection of arithmetic progressions, exact;
+//! 3. two boxes in the coordinates of one root, or two [grids](super::grid): per axis, the intersection of arithmetic
+//!    progressions, exact;
 //! 4. intervals of elements that do not touch;
 //! 5. the greatest common divisor of all strides does not divide the distance;
 //! 6. a bounded search for a common element.
 //!
+//! Regions whose elements differ in size are compared in the units of the smaller one, and what is told of them counts bytes.
+//!
 //! What no rung decides is [`Relation::Unknown`], and unknown means overlap.
 
-use super::diophantine::{Meeting, search};
-use super::progression::{Progression, extended_gcd};
+use super::grid::grid;
 use super::view::BoxMap;
+use crate::strides::in_units;
+use crate::strides::injective::{Naming, naming};
+use crate::strides::meet::{Meeting, search};
+use crate::strides::progression::{Progression, extended_gcd};
 use crate::types::Layout;
 
 /// Cases that the search of rung 6 may try. NumPy's figure; 12 % of random pairs of slices and reshapes need it at all.
@@ -44,6 +50,32 @@ pub enum Witness {
     Index(Vec<i64>),
     /// Position in the storage, in elements.
     Element(i64),
+    /// Position in the storage, in bytes, where elements of two sizes overlap.
+    Byte(i64),
+}
+
+/// What numbers count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Elements,
+    /// So many bytes each, told in bytes.
+    Bytes(i64),
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Elements => "elements",
+            Unit::Bytes(_) => "bytes",
+        }
+    }
+
+    fn scale(self, number: i64) -> i64 {
+        match self {
+            Unit::Elements => number,
+            Unit::Bytes(size) => number.saturating_mul(size),
+        }
+    }
 }
 
 /// Why two regions are disjoint, or why nobody can tell.
@@ -56,9 +88,9 @@ pub enum Why {
     /// They take different indices of one axis of the root.
     Axis { axis: usize, a: Progression, b: Progression, root: String },
     /// Their elements lie in separate intervals of the storage (half-open).
-    Interval { a: (i64, i64), b: (i64, i64), root: String },
+    Interval { a: (i64, i64), b: (i64, i64), unit: Unit, root: String },
     /// All their strides are multiples of `divisor`, and their offsets differ by something else.
-    Stride { divisor: i64, distance: i64 },
+    Stride { divisor: i64, distance: i64, unit: Unit },
     /// A complete search found no common element.
     Searched { cases: usize },
     /// Two inputs that the caller may pass the same bytes for.
@@ -73,10 +105,12 @@ impl std::fmt::Display for Why {
             Why::OtherStorage { a, b } => write!(f, "{a} and {b} have bytes of their own"),
             Why::Empty => f.write_str("one of them has no element"),
             Why::Axis { axis, a, b, root } => write!(f, "{a} and {b} of axis {axis} of {root}"),
-            Why::Interval { a, b, root } => {
-                write!(f, "elements {}..{} and {}..{} of {root}", a.0, a.1, b.0, b.1)
+            Why::Interval { a, b, unit, root } => {
+                let [p, q, r, s] = [a.0, a.1, b.0, b.1].map(|number| unit.scale(number));
+                write!(f, "{} {p}..{q} and {r}..{s} of {root}", unit.name())
             }
-            Why::Stride { divisor, distance } => {
+            Why::Stride { divisor, distance, unit } => {
+                let (divisor, distance) = (unit.scale(*divisor), unit.scale(*distance));
                 write!(f, "all strides are multiples of {divisor}, the offsets differ by {distance}")
             }
             Why::Searched { cases } => write!(f, "no index of one meets an index of the other ({cases} cases)"),
@@ -95,6 +129,7 @@ impl std::fmt::Display for Relation {
             Relation::Around => f.write_str("around"),
             Relation::Partial(Witness::Index(index)) => write!(f, "partial overlap, for example at index {index:?}"),
             Relation::Partial(Witness::Element(element)) => write!(f, "overlap, for example at element {element}"),
+            Relation::Partial(Witness::Byte(byte)) => write!(f, "overlap, for example at byte {byte}"),
             Relation::Disjoint(why) => write!(f, "disjoint: {why}"),
             Relation::Unknown(why) => write!(f, "unknown: {why}"),
         }
@@ -127,8 +162,8 @@ impl Why {
         match self {
             Why::OtherStorage { a, b } => Why::OtherStorage { a: b, b: a },
             Why::Axis { axis, a, b, root } => Why::Axis { axis, a: b, b: a, root },
-            Why::Interval { a, b, root } => Why::Interval { a: b, b: a, root },
-            Why::Stride { divisor, distance } => Why::Stride { divisor, distance: -distance },
+            Why::Interval { a, b, unit, root } => Why::Interval { a: b, b: a, unit, root },
+            Why::Stride { divisor, distance, unit } => Why::Stride { divisor, distance: -distance, unit },
             other => other,
         }
     }
@@ -138,7 +173,23 @@ impl Why {
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
     pub map: Option<&'a BoxMap>,
+    /// In elements of its own size.
     pub layout: &'a Layout,
+    /// Bytes of an element.
+    pub size: usize,
+    /// Layout of the root, where its elements have the same size.
+    pub root: Option<&'a Layout>,
+}
+
+impl Region<'_> {
+    /// The indices taken of each axis of the root, where they are a product.
+    fn axes(&self) -> Option<Vec<Progression>> {
+        match (self.map, self.root) {
+            (Some(map), _) => Some(map.axes.clone()),
+            (None, Some(root)) if !root.is_empty() => grid(self.layout, root),
+            _ => None,
+        }
+    }
 }
 
 /// How `a` lies to `b`, both in the storage of the value that is shown as `root`.
@@ -151,13 +202,20 @@ pub fn relate_within(a: Region<'_>, b: Region<'_>, root: &str, budget: usize) ->
     if a.layout.is_empty() || b.layout.is_empty() {
         return Relation::Disjoint(Why::Empty);
     }
-    if same_map(a.layout, b.layout) {
-        return Relation::Identical;
+    if a.size == b.size {
+        if same_map(a.layout, b.layout) {
+            return Relation::Identical;
+        }
+        if let (Some(a), Some(b)) = (a.axes(), b.axes()) {
+            return relate_boxes(&a, &b, root);
+        }
+        return relate_layouts(a.layout, b.layout, Unit::Elements, root, budget);
     }
-    if let (Some(a), Some(b)) = (a.map, b.map) {
-        return relate_boxes(a, b, root);
+    let size = a.size.min(b.size);
+    match (in_units(a.layout, a.size, size), in_units(b.layout, b.size, size)) {
+        (Some(a), Some(b)) => relate_layouts(&a, &b, Unit::Bytes(size as i64), root, budget),
+        _ => Relation::Unknown(Why::Budget { cases: 0 }),
     }
-    relate_layouts(a.layout, b.layout, root, budget)
 }
 
 /// Whether two layouts name the same elements in the same order; axes of extent 1 do not count.
@@ -170,10 +228,10 @@ fn same_map(a: &Layout, b: &Layout) -> bool {
 }
 
 /// Rung 3. Boxes are products of progressions, so they meet exactly where they meet on every axis.
-fn relate_boxes(a: &BoxMap, b: &BoxMap, root: &str) -> Relation {
-    let mut witness = Vec::with_capacity(a.axes.len());
+fn relate_boxes(a: &[Progression], b: &[Progression], root: &str) -> Relation {
+    let mut witness = Vec::with_capacity(a.len());
     let (mut inside, mut around) = (true, true);
-    for (axis, (&p, &q)) in a.axes.iter().zip(&b.axes).enumerate() {
+    for (axis, (&p, &q)) in a.iter().zip(b).enumerate() {
         let common = p.intersection(q);
         if common.len == 0 {
             return Relation::Disjoint(Why::Axis { axis, a: p, b: q, root: root.to_string() });
@@ -191,13 +249,13 @@ fn relate_boxes(a: &BoxMap, b: &BoxMap, root: &str) -> Relation {
 }
 
 /// Rungs 4 to 6.
-fn relate_layouts(a: &Layout, b: &Layout, root: &str, budget: usize) -> Relation {
+fn relate_layouts(a: &Layout, b: &Layout, unit: Unit, root: &str, budget: usize) -> Relation {
     let (Some(p), Some(q)) = (a.hull(), b.hull()) else {
         // Offsets beyond 64 bits cannot be compared.
         return Relation::Unknown(Why::Budget { cases: 0 });
     };
     if p.1 <= q.0 || q.1 <= p.0 {
-        return Relation::Disjoint(Why::Interval { a: p, b: q, root: root.to_string() });
+        return Relation::Disjoint(Why::Interval { a: p, b: q, unit, root: root.to_string() });
     }
     let strides = |layout: &Layout| -> Vec<i64> {
         let axes = layout.shape.iter().zip(&layout.strides);
@@ -211,11 +269,11 @@ fn relate_layouts(a: &Layout, b: &Layout, root: &str, budget: usize) -> Relation
     let distance = b.offset - a.offset;
     if divisor > 1 && i128::from(distance) % divisor != 0 {
         let divisor = i64::try_from(divisor).unwrap_or(i64::MAX);
-        return Relation::Disjoint(Why::Stride { divisor, distance });
+        return Relation::Disjoint(Why::Stride { divisor, distance, unit });
     }
     // A dense region holds whatever lies between its ends.
     let fills = |layout: &Layout, hull: (i64, i64)| {
-        layout.is_injective() && i64::try_from(layout.len()).is_ok_and(|len| len == hull.1 - hull.0)
+        naming(layout) == Naming::Unique && i64::try_from(layout.len()).is_ok_and(|len| len == hull.1 - hull.0)
     };
     let (a_fills, b_fills) = (fills(a, p), fills(b, q));
     match (b_fills && q.0 <= p.0 && p.1 <= q.1, a_fills && p.0 <= q.0 && q.1 <= p.1) {
@@ -225,7 +283,10 @@ fn relate_layouts(a: &Layout, b: &Layout, root: &str, budget: usize) -> Relation
         (false, false) => {}
     }
     match search(a, b, budget) {
-        Meeting::At(element) => Relation::Partial(Witness::Element(element)),
+        Meeting::At(at) => Relation::Partial(match unit {
+            Unit::Elements => Witness::Element(at),
+            Unit::Bytes(_) => Witness::Byte(unit.scale(at)),
+        }),
         Meeting::Never(cases) => Relation::Disjoint(Why::Searched { cases }),
         Meeting::Unknown => Relation::Unknown(Why::Budget { cases: budget }),
     }

@@ -4,9 +4,9 @@
 //! the axis of the root it runs over. Slices, selections, permutations, splits, new and removed axes of extent 1 and
 //! expansions keep boxes; `reshape` in general does not, and what is beyond a box is known by its strides alone.
 
-use super::progression::Progression;
 use crate::ir::{Graph, Inst};
 use crate::ops::Op;
+use crate::strides::progression::Progression;
 
 /// A box in the coordinates of a root value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +100,10 @@ impl BoxMap {
                     return None;
                 }
                 one(BoxMap { axes: self.axes.clone(), view })
+            }
+            // Elements of the same size lie where they lay.
+            Op::ViewDtype { to } | Op::Bitcast { to } if graph.ty(inst.operands[0]).dtype.size() == to.size() => {
+                one(self.clone())
             }
             _ => None,
         }

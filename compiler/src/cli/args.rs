@@ -90,7 +90,7 @@ pub enum Verb {
         model: ModelArgs,
         #[command(flatten)]
         compile: CompileArgs,
-        /// source, functional or rewrite.
+        /// source, alias (who shares bytes with whom, for Graphviz), functional or rewrite.
         #[arg(long, default_value = "source", value_name = "STAGE")]
         after: String,
     },

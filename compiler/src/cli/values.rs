@@ -86,7 +86,13 @@ pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resul
 fn value_of(port: &InputPort, value: &str) -> Result<Array, Failure> {
     let ty = TensorType::new(port.dtype, port.shape.clone());
     if value == "zeros" {
-        return Ok(Array { bytes: room_for(port, ty.bytes()).map(|mut room| { room.resize(ty.bytes(), 0); room })?, ty });
+        return Ok(Array {
+            bytes: room_for(port, ty.bytes()).map(|mut room| {
+                room.resize(ty.bytes(), 0);
+                room
+            })?,
+            ty,
+        });
     }
     if let Some(seed) = value.strip_prefix("random:") {
         let seed: u64 = seed.parse().map_err(|_| Failure::usage(format!("{seed:?} is not a seed")))?;
@@ -110,7 +116,9 @@ fn room_for(port: &InputPort, bytes: usize) -> Result<Vec<u8>, Failure> {
     let mut room = Vec::new();
     match room.try_reserve_exact(bytes) {
         Ok(()) => Ok(room),
-        Err(_) => Err(Failure::budget(format!("input {} has {bytes} bytes; this machine has no room for them", port.name))),
+        Err(_) => {
+            Err(Failure::budget(format!("input {} has {bytes} bytes; this machine has no room for them", port.name)))
+        }
     }
 }
 

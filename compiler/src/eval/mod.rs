@@ -184,6 +184,13 @@ pub fn evaluate_op(op: &Op, operands: &[Tensor]) -> Result<Vec<Tensor>, String> 
     }
     match op {
         Op::Contiguous {} => Ok(vec![operands[0].clone()]),
+        // A row-major tensor has the bytes of its last axis side by side.
+        Op::ViewDtype { .. } | Op::Bitcast { .. } => {
+            Ok(vec![Tensor { ty: results[0].clone(), bytes: operands[0].bytes.clone() }])
+        }
+        Op::AsStrided { .. } => {
+            Err("as_strided sees a storage, which a value is not; its value form is strided".into())
+        }
         Op::Copy {} => {
             Ok(vec![gathered(&operands[1], &view::broadcast(&types[1].shape, &types[0].shape), results[0].clone())?])
         }

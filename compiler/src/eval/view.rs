@@ -24,6 +24,19 @@ pub fn layouts(op: &Op, x: &TensorType, results: &[TensorType]) -> Option<Vec<La
             let stride = rest.remove(*axis);
             one(*index as i64 * stride, rest)
         }
+        Op::Unfold { axis, step, .. } => {
+            let mut windows = strides;
+            windows.push(windows[*axis]);
+            windows[*axis] *= i64::try_from(*step).unwrap_or(i64::MAX).min(x.shape[*axis].max(1) as i64);
+            one(0, windows)
+        }
+        Op::Diagonal { offset, axis1, axis2 } => {
+            let start = if *offset < 0 { -offset * strides[*axis1] } else { offset * strides[*axis2] };
+            let both = strides[*axis1] + strides[*axis2];
+            let kept = (0..strides.len()).filter(|axis| axis != axis1 && axis != axis2).map(|axis| strides[axis]);
+            one(if results[0].is_empty() { 0 } else { start }, kept.chain([both]).collect())
+        }
+        Op::Strided { strides, offset, .. } => one(*offset as i64, strides.clone()),
         Op::Expand { shape } => Some(vec![broadcast(&x.shape, shape)]),
         Op::Split { axis, .. } => {
             let mut start = 0i64;

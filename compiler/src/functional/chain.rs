@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::region::{cover, extract, inverse, storage_order};
+use super::region::{Rewritten, cover, extract, inverse, positions, rewritten, storage_as, storage_order};
 use super::{FunctionalNotes, WriteForm};
-use crate::alias::{AliasDb, Region, relation};
+use crate::alias::{AliasDb, relation};
 use crate::diagnostic::Fault;
-use crate::ir::{BlockId, Def, Graph, Inst, InstId, Location, ValueId};
-use crate::ops::{Op, Storage};
-use crate::types::{InputMode, TensorType};
+use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Inst, InstId, Location, ValueId};
+use crate::ops::{Op, ScatterFn, Storage};
+use crate::types::{DType, InputMode, Layout, TensorType};
 
 /// Writes that are compared with a value before it is given up as changed, and cases that each comparison may search:
 /// a wrong "changed" costs a view, not correctness, so the comparison is kept cheap.
@@ -122,6 +122,11 @@ impl<'a> Chains<'a> {
             // A view of what may yet change is taken when it is read.
             return Ok(());
         }
+        if let Op::AsStrided { .. } = inst.op {
+            // It sees the storage, not the operand.
+            self.unwritten(inst.results[0])?;
+            return Ok(());
+        }
         let operands = self.read_all(&inst.operands)?;
         let results = self.emit(inst, as_value(&inst.op), &operands)?;
         for (&result, made) in inst.results.iter().zip(results) {
@@ -189,22 +194,45 @@ impl<'a> Chains<'a> {
             return Ok(WriteForm::Nothing);
         }
         let storage = &self.storages[&root];
-        let (base, shape) = (storage.base, storage.ty.shape.clone());
+        let (mut base, ty, seen) = (storage.base, storage.ty.clone(), self.source.ty(destination).dtype);
+        let write = rewritten(&layout, seen, &ty).ok_or_else(|| fault("a view ends beyond 2^63"))?;
+        let Rewritten { layout, shape, .. } = write;
+        let value = self.apply(write.value, value)?;
         let (next, form) = match cover(&layout, &shape) {
             Some(ops) => (self.apply(ops, value)?, WriteForm::Whole),
             None => {
-                let offset = usize::try_from(layout.offset).map_err(|_| fault("a view begins before its storage"))?;
-                let update = Op::Update { offset, strides: layout.strides };
-                let next = self.one(update, &[base, value])?;
-                self.name(next, root);
-                (next, WriteForm::Region)
+                base = self.apply(write.base, base)?;
+                (self.replaced(base, &layout, value)?, WriteForm::Region)
             }
         };
+        let next = self.apply(write.back, next)?;
+        if form == WriteForm::Region {
+            self.name(next, root);
+        }
         if let Some(storage) = self.storages.get_mut(&root) {
             storage.base = next;
             storage.written.push(destination);
         }
         Ok(form)
+    }
+
+    /// `base` with the elements at `layout` replaced by `value`.
+    fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Fault> {
+        if layout.is_injective() {
+            let offset = usize::try_from(layout.offset).map_err(|_| fault("a view begins before its storage"))?;
+            return self.one(Op::Update { offset, strides: layout.strides.clone() }, &[base, value]);
+        }
+        // Strides that interlock: no nest of loops writes each element once in order, but every element has its position.
+        let (shape, count) = (self.graph.ty(base).shape.clone(), layout.len());
+        let flat = vec![shape.iter().product()];
+        let data = ConstantData::Bytes(positions(layout).into());
+        let index = Constant { name: String::new(), ty: TensorType::new(DType::I64, [count]), data };
+        let index = self.graph.add_constant(index);
+        let base = self.one(Op::Reshape { shape: flat }, &[base])?;
+        let value = self.one(Op::Reshape { shape: vec![count] }, &[value])?;
+        let scatter = Op::ScatterElements { axis: 0, function: ScatterFn::Assign };
+        let next = self.one(scatter, &[base, index, value])?;
+        self.one(Op::Reshape { shape }, &[next])
     }
 
     /// The value that holds `value` now.
@@ -226,9 +254,16 @@ impl<'a> Chains<'a> {
             path.push(at);
             at = self.operand_of(at)?;
         };
-        let map = self.aliases.origin(value).map;
-        if let (true, Some(map)) = (path.len() > MAX_REPLAYED, map) {
-            let ops = extract(map, &self.source.ty(root).shape);
+        if path.len() > MAX_REPLAYED {
+            let dtype = self.source.ty(value).dtype;
+            let ops = match self.aliases.origin(value).map {
+                Some(map) => {
+                    let mut ops = extract(map, &self.source.ty(root).shape);
+                    ops.extend((dtype != self.source.ty(root).dtype).then_some(Op::Bitcast { to: dtype }));
+                    ops
+                }
+                None => self.strided(value)?,
+            };
             let whole = self.read(root)?;
             let made = self.apply(ops, whole)?;
             self.name(made, value);
@@ -263,10 +298,7 @@ impl<'a> Chains<'a> {
     fn still(&mut self, value: ValueId, root: ValueId, now: usize) -> Option<ValueId> {
         let (since, known) = self.current[value.index()]?;
         let writes = &self.storages.get(&root)?.written[since..];
-        let region = |value: ValueId| {
-            let origin = self.aliases.origin(value);
-            Region { map: origin.map, layout: origin.layout }
-        };
+        let region = |value: ValueId| self.aliases.region(value);
         let apart = writes.len() <= MAX_COMPARED
             && writes
                 .iter()
@@ -298,6 +330,7 @@ impl<'a> Chains<'a> {
         let inst = self.source.inst(inst);
         match inst.op.row().storage {
             _ if inst.mutates => Ok(inst.operands[0]),
+            _ if matches!(inst.op, Op::AsStrided { .. }) => Ok(self.aliases.storage(value)),
             Storage::ViewOf(operand) | Storage::MayViewOf(operand) => Ok(inst.operands[operand]),
             Storage::Fresh => Err(fault(format!("{} is no view", inst.op.name()))),
         }
@@ -320,6 +353,7 @@ impl<'a> Chains<'a> {
                     let end = (start + sizes[place as usize]) as i64;
                     self.one(Op::Slice { axis: *axis, start: start as i64, end, step: 1 }, &[operand])?
                 }
+                Op::AsStrided { .. } => self.strided(value).and_then(|ops| self.apply(ops, operand))?,
                 op => self.one(as_value(op), &[operand])?,
             };
             self.location = reader;
@@ -328,6 +362,18 @@ impl<'a> Chains<'a> {
         };
         self.current[value.index()] = Some((now, made));
         Ok(made)
+    }
+
+    /// Ops that read `value` from its root's own value, through its strides in the storage.
+    fn strided(&self, value: ValueId) -> Result<Vec<Op>, Fault> {
+        let origin = self.aliases.origin(value);
+        let (root, stored) = (self.aliases.origin(origin.root).layout, self.source.ty(origin.root));
+        let mut ops = storage_as(root, stored, self.source.ty(value).dtype);
+        let Layout { offset, shape, strides } = origin.layout.clone();
+        let offset = if origin.layout.is_empty() { Ok(0) } else { usize::try_from(offset) };
+        let offset = offset.map_err(|_| fault("a view begins before its storage"))?;
+        ops.push(Op::Strided { shape, strides, offset });
+        Ok(ops)
     }
 
     fn apply(&mut self, ops: Vec<Op>, value: ValueId) -> Result<ValueId, Fault> {
@@ -455,9 +501,10 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// The op on values: `view` asks for strides, which a value does not have.
+/// The op on values: `view` and `view_dtype` ask for strides, which a value does not have.
 fn as_value(op: &Op) -> Op {
     match op {
+        Op::ViewDtype { to } => Op::Bitcast { to: *to },
         Op::View { shape } => Op::Reshape { shape: shape.clone() },
         other => other.clone(),
     }

@@ -1,9 +1,10 @@
 //! Regions as view ops: how a layout or a box of a storage is read and written by ops that know no strides.
 
-use crate::alias::progression::Progression;
 use crate::alias::view::BoxMap;
 use crate::ops::Op;
-use crate::types::Layout;
+use crate::strides::in_units;
+use crate::strides::progression::Progression;
+use crate::types::{DType, Layout, TensorType};
 
 /// The order of axes in which a dense layout is row-major, outermost first; `None` if it is so already.
 pub fn storage_order(layout: &Layout) -> Option<Vec<usize>> {
@@ -43,6 +44,71 @@ pub fn cover(layout: &Layout, base: &[usize]) -> Option<Vec<Op>> {
         ops.push(Op::Reshape { shape: base.to_vec() });
     }
     Some(ops)
+}
+
+/// A write of one dtype as a write of the storage: what the base and the value become before the region is replaced, and what
+/// makes the result the storage again. Sizes are powers of two, so the smaller element always divides the larger one.
+pub struct Rewritten {
+    pub base: Vec<Op>,
+    pub value: Vec<Op>,
+    /// In elements of the smaller dtype.
+    pub layout: Layout,
+    /// Shape of the base that is written.
+    pub shape: Vec<usize>,
+    pub back: Vec<Op>,
+}
+
+/// A write through `layout`, in elements of `seen`, into the storage `stored`; `None` where a number does not fit.
+pub fn rewritten(layout: &Layout, seen: DType, stored: &TensorType) -> Option<Rewritten> {
+    let (from, to) = (seen.size(), stored.dtype.size());
+    let whole = stored.shape.clone();
+    let none = Vec::new;
+    Some(if from < to {
+        let elements = stored.len();
+        Rewritten {
+            base: vec![Op::Reshape { shape: vec![elements] }, Op::Bitcast { to: seen }],
+            value: none(),
+            layout: layout.clone(),
+            shape: vec![elements * (to / from)],
+            back: vec![Op::Bitcast { to: stored.dtype }, Op::Reshape { shape: whole }],
+        }
+    } else {
+        let cast = Op::Bitcast { to: stored.dtype };
+        let value = match (seen == stored.dtype, from == to) {
+            (true, _) => none(),
+            (false, true) => vec![cast],
+            (false, false) => vec![Op::Unsqueeze { axes: vec![layout.rank()] }, cast],
+        };
+        Rewritten { base: none(), value, layout: in_units(layout, from, to)?, shape: whole, back: none() }
+    })
+}
+
+/// Ops that turn a root's own value into its storage, row-major, in elements of `to`. Bytes at the end that are no whole
+/// element are left out.
+pub fn storage_as(root: &Layout, ty: &TensorType, to: DType) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if let Some(order) = storage_order(root) {
+        ops.push(Op::Permute { axes: order });
+    }
+    if ty.dtype != to {
+        let elements = ty.len();
+        ops.push(Op::Reshape { shape: vec![elements] });
+        let ratio = (to.size() / ty.dtype.size()).max(1);
+        if !elements.is_multiple_of(ratio) {
+            ops.push(Op::Slice { axis: 0, start: 0, end: (elements - elements % ratio) as i64, step: 1 });
+        }
+        ops.push(Op::Bitcast { to });
+    }
+    ops
+}
+
+/// The positions of a layout in row-major order of its indices, as the bytes of `i64` numbers.
+pub fn positions(layout: &Layout) -> Vec<u8> {
+    let mut positions = vec![layout.offset];
+    for (&extent, &stride) in layout.shape.iter().zip(&layout.strides) {
+        positions = positions.iter().flat_map(|&at| (0..extent as i64).map(move |i| at + i * stride)).collect();
+    }
+    positions.iter().flat_map(|at| at.to_le_bytes()).collect()
 }
 
 /// Ops that read a box of a root of shape `shape`: slices, then the view's own order and number of axes.

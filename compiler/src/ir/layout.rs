@@ -9,10 +9,10 @@
 //! `reorder_dimensions` and `allocate_or_resize_outputs`). The rule that makes `reshape` a view is `computeStride` in
 //! aten/src/ATen/TensorUtils.cpp.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::graph::{Graph, Inst, InstId, ValueId};
-use crate::ops::{LayoutRule, Op, Storage};
+use crate::ops::{LayoutRule, Op, Storage, views};
 use crate::types::{Layout, dense_strides};
 
 /// Where a value lies.
@@ -24,12 +24,19 @@ pub struct Placement {
     pub layout: Layout,
 }
 
+/// A view that cannot be: what was found, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impossible {
+    pub message: String,
+    pub hint: &'static str,
+}
+
 /// Placements of all values, by id.
 #[derive(Clone, Debug)]
 pub struct Placements {
     values: Vec<Placement>,
-    /// `view` instructions whose operand's strides forbid the shape. Their results are placed as copies.
-    pub impossible: BTreeSet<InstId>,
+    /// Views that their operand's storage and strides forbid, and why. Their results are placed as copies.
+    pub impossible: BTreeMap<InstId, Impossible>,
 }
 
 impl Placements {
@@ -52,7 +59,7 @@ impl Placements {
 pub fn placements(graph: &Graph) -> Placements {
     let values = (0..graph.values.len() as u32).map(ValueId);
     let dense = |value: ValueId| Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) };
-    let mut placed = Placements { values: values.map(dense).collect(), impossible: BTreeSet::new() };
+    let mut placed = Placements { values: values.map(dense).collect(), impossible: BTreeMap::new() };
     for block in &graph.blocks {
         for &id in &block.insts {
             place_results(graph, id, &mut placed);
@@ -82,14 +89,15 @@ fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
         },
         Storage::ViewOf(operand) | Storage::MayViewOf(operand) => {
             let source = placed.of(inst.operands[operand]).clone();
-            match view_layouts(graph, inst, &source.layout) {
+            let bytes = graph.ty(source.root).bytes();
+            match view_layouts(graph, inst, &source.layout, bytes) {
                 Some(layouts) => {
                     for (&result, layout) in inst.results.iter().zip(layouts) {
                         placed.values[result.index()] = Placement { root: source.root, layout };
                     }
                 }
                 None if matches!(row.storage, Storage::ViewOf(_)) => {
-                    placed.impossible.insert(id);
+                    placed.impossible.insert(id, why_not(graph, inst, &source.layout, bytes));
                 }
                 None => {}
             }
@@ -97,8 +105,41 @@ fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
     }
 }
 
-/// Layouts of a view's results over its operand's layout, or `None` where no strides express the view.
-pub fn view_layouts(graph: &Graph, inst: &Inst, x: &Layout) -> Option<Vec<Layout>> {
+/// Why a view that must be one is none.
+fn why_not(graph: &Graph, inst: &Inst, x: &Layout, bytes: usize) -> Impossible {
+    let (operand, result) = (graph.ty(inst.operands[0]), graph.ty(inst.results[0]));
+    match &inst.op {
+        Op::AsStrided { shape, strides, offset } => {
+            let offset = offset.map_or(x.offset, |offset| offset as i64);
+            let elements = bytes / operand.dtype.size();
+            let message = format!(
+                "shape {shape:?} with strides {strides:?} from {offset} leaves a storage of {elements} elements"
+            );
+            Impossible { message, hint: "an offset counts from the start of the storage, in elements of the operand" }
+        }
+        Op::ViewDtype { to } => {
+            let ratio = (to.size() / operand.dtype.size()).max(1);
+            let whole = if ratio > 1 {
+                format!(", and its offset and other strides multiples of {ratio}")
+            } else {
+                String::new()
+            };
+            let message = format!(
+                "{operand} with strides {:?} from element {} cannot be seen as {to}: its last stride must be 1{whole}",
+                x.strides, x.offset
+            );
+            Impossible { message, hint: "use `bitcast`, which copies where it must" }
+        }
+        _ => {
+            let message = format!("{operand} with strides {:?} cannot be viewed as {:?}", x.strides, result.shape);
+            Impossible { message, hint: "use `reshape`, which copies where it must" }
+        }
+    }
+}
+
+/// Layouts of a view's results over its operand's layout, or `None` where no strides express the view. The storage has
+/// `bytes` bytes.
+pub fn view_layouts(graph: &Graph, inst: &Inst, x: &Layout, bytes: usize) -> Option<Vec<Layout>> {
     let one = |layout: Layout| Some(vec![layout]);
     match &inst.op {
         Op::View { shape } | Op::Reshape { shape } => {
@@ -170,9 +211,67 @@ pub fn view_layouts(graph: &Graph, inst: &Inst, x: &Layout) -> Option<Vec<Layout
             }
             Some(layouts)
         }
+        Op::Unfold { axis, size, step } => {
+            let mut layout = x.clone();
+            layout.shape[*axis] = (x.shape[*axis] - size) / step + 1;
+            // A step too long for a number leaves one window, which nothing steps over.
+            let stepped = i64::try_from(*step).ok().and_then(|step| x.strides[*axis].checked_mul(step));
+            layout.strides[*axis] = stepped.unwrap_or(x.strides[*axis]);
+            layout.shape.push(*size);
+            layout.strides.push(x.strides[*axis]);
+            one(layout)
+        }
+        Op::Diagonal { offset, axis1, axis2 } => one(views::diagonal(x, *offset, *axis1, *axis2)),
+        Op::AsStrided { shape, strides, offset } => {
+            let strides = strides.iter().map(|&stride| i64::try_from(stride).ok()).collect::<Option<Vec<i64>>>()?;
+            let offset = match offset {
+                Some(offset) => i64::try_from(*offset).ok()?,
+                None => x.offset,
+            };
+            let layout = Layout { offset, shape: shape.clone(), strides };
+            let elements = (bytes / graph.ty(inst.operands[0]).dtype.size()) as i64;
+            let inside = layout.is_empty() || layout.hull().is_some_and(|(low, high)| low >= 0 && high <= elements);
+            if inside { one(layout) } else { None }
+        }
+        Op::Strided { shape, strides, offset } => one(views::strided(x, shape, strides, *offset)?),
+        Op::ViewDtype { to } | Op::Bitcast { to } => {
+            let from = graph.ty(inst.operands[0]).dtype.size();
+            one(reinterpreted_layout(x, from, to.size())?)
+        }
         // Every op whose row says it is a view is above; a new one must be added there.
         _ => None,
     }
+}
+
+/// `x` in elements of `to` bytes instead of `from`, by the rules of `view_dtype` in
+/// aten/src/ATen/native/TensorConversions.cpp.
+fn reinterpreted_layout(x: &Layout, from: usize, to: usize) -> Option<Layout> {
+    let last = x.rank().wrapping_sub(1);
+    if from == to {
+        return Some(x.clone());
+    }
+    if *x.strides.get(last)? != 1 {
+        return None;
+    }
+    let mut layout = x.clone();
+    layout.shape[last] = x.shape[last] * from / to;
+    if from > to {
+        let ratio = (from / to) as i64;
+        layout.offset = x.offset.checked_mul(ratio)?;
+        for stride in &mut layout.strides[..last] {
+            *stride = stride.checked_mul(ratio)?;
+        }
+    } else {
+        let ratio = (to / from) as i64;
+        if x.offset % ratio != 0 || x.strides[..last].iter().any(|stride| stride % ratio != 0) {
+            return None;
+        }
+        layout.offset = x.offset / ratio;
+        for stride in &mut layout.strides[..last] {
+            *stride /= ratio;
+        }
+    }
+    Some(layout)
 }
 
 /// Strides under which the elements of `x`, in row-major order, have the shape `shape`; `None` if there are none.

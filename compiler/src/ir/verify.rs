@@ -13,8 +13,8 @@
 //! 6. Only an op with a mutating form writes; its result has the type of operand 0; `copy` does nothing else.
 //! 7. What is written is a `donate` or `inout` input or a value of the program, never a `read` input or a constant,
 //!    whether directly or through views.
-//! 8. A written layout maps no two indices to one element.
-//! 9. `view` is possible with its operand's strides.
+//! 8. A written layout maps no two indices to one element, and the bytes of a `bool` are written as `bool`.
+//! 9. `view`, `view_dtype` and `as_strided` are possible with their operand's strides and storage.
 //! 10. A tie names an operand with the type of result 0.
 //! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
 
@@ -25,6 +25,7 @@ use super::graph::{BlockId, Def, Graph, InstId, ValueId};
 use super::layout::{Placements, placements};
 use crate::diagnostic::Diagnostic;
 use crate::ops::{Mutation, Op, PointFn};
+use crate::strides::injective::{MOST_INTERLOCKED, Naming, naming};
 use crate::types::{DType, InputMode, TensorType};
 
 /// One violated rule.
@@ -353,21 +354,15 @@ impl Verifier<'_> {
     /// Rules 7, 8 and 9. A graph that writes nothing and asks for no view has no layouts to be wrong.
     fn writes(&mut self) {
         let graph = self.graph;
-        if !graph.insts.iter().any(|inst| inst.mutates || matches!(inst.op, Op::View { .. })) {
+        let strict = |op: &Op| matches!(op, Op::View { .. } | Op::AsStrided { .. } | Op::ViewDtype { .. });
+        if !graph.insts.iter().any(|inst| inst.mutates || strict(&inst.op)) {
             return;
         }
         let placed = placements(graph);
         for (id, inst) in graph.body_insts() {
-            if placed.impossible.contains(&id) {
-                let layout = placed.layout(inst.operands[0]);
-                let message = format!(
-                    "{} with strides {:?} cannot be viewed as {:?}",
-                    graph.ty(inst.operands[0]),
-                    layout.strides,
-                    graph.ty(inst.results[0]).shape
-                );
-                let notes = vec!["use `reshape`, which copies where it must".to_string()];
-                self.found.push(Violation { rule: 9, inst: Some(id), message, notes });
+            if let Some(why) = placed.impossible.get(&id) {
+                let notes = vec![why.hint.to_string()];
+                self.found.push(Violation { rule: 9, inst: Some(id), message: why.message.clone(), notes });
             }
             if inst.mutates {
                 self.written(id, &placed);
@@ -392,7 +387,7 @@ impl Verifier<'_> {
                 self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
             }
             Def::Constant(_) => {
-                let what = if graph.value(root).name.is_empty() { "a literal".to_string() } else { shown_root };
+                let what = if graph.value(root).name.is_empty() { "a literal".to_string() } else { shown_root.clone() };
                 let message = format!("{name}_ writes {what}{through}, which is a constant");
                 let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
                 self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
@@ -400,13 +395,27 @@ impl Verifier<'_> {
             _ => {}
         }
         let layout = placed.layout(destination);
-        if !layout.is_injective() {
+        let (stored, seen) = (graph.ty(root).dtype, graph.ty(destination).dtype);
+        if stored == DType::Bool && seen != DType::Bool {
+            let message = format!("{name}_ writes {shown_root}{through} as {seen}, and the bytes of a bool are 0 or 1");
+            let notes = vec!["write it as `bool`".to_string()];
+            self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
+        }
+        let naming = naming(layout);
+        if naming != Naming::Unique {
+            let may = if naming == Naming::Unknown { "may be" } else { "are" };
             let message = format!(
-                "{name}_ writes {shown_destination}, in which several indices are one element (shape {:?}, strides {:?})",
+                "{name}_ writes {shown_destination}, in which several indices {may} one element (shape {:?}, strides {:?})",
                 layout.shape, layout.strides
             );
             let notes = vec!["write a copy made with `contiguous`".to_string()];
             self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
+        } else if !layout.is_injective() && layout.len() > MOST_INTERLOCKED {
+            let message = format!(
+                "{name}_ writes {shown_destination}, whose strides {:?} interlock, with more than {MOST_INTERLOCKED} elements",
+                layout.strides
+            );
+            self.note(8, Some(id), message);
         }
     }
 }

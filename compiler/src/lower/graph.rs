@@ -15,7 +15,7 @@ use crate::diagnostic::Fault;
 use crate::functional::PureGraph;
 use crate::ir::{ConstId, Def, Graph, Inst, Location, ValueId};
 use crate::ops::{Class, Op};
-use crate::types::{Layout, TensorType, dense_strides};
+use crate::types::{InputMode, Layout, TensorType, dense_strides};
 
 /// What lowering depends on beside the graph.
 #[derive(Clone, Debug)]
@@ -205,6 +205,19 @@ impl Lowering<'_> {
         Ok(target)
     }
 
+    /// The operand of a view as something the view can be taken of: as it is stored, else a dense copy.
+    fn dense_for(&mut self, operand: ValueId, inst: &Inst) -> Result<Access, Fault> {
+        let access = self.access(operand)?;
+        if views::apply(&inst.op, &access.layout, access.dtype).is_some() {
+            return Ok(access);
+        }
+        let ty = self.graph.ty(operand).clone();
+        let buffer = self.out.add_buffer(self.graph.display(operand), ty.clone(), BufferKind::Temporary);
+        let target = whole(buffer, &ty);
+        self.copy(access, target.clone(), None, Origin::of(inst));
+        Ok(target)
+    }
+
     pub fn instruction(&mut self, inst: &Inst) -> Result<(), Fault> {
         match inst.op.row().class {
             Class::View => self.view(inst),
@@ -219,14 +232,20 @@ impl Lowering<'_> {
     fn view(&mut self, inst: &Inst) -> Result<(), Fault> {
         let operand = inst.operands[0];
         let source = self.source(operand)?;
+        let dtype = self.graph.ty(operand).dtype;
+        let size_changes = self.graph.ty(inst.results[0]).dtype.size() != dtype.size();
         let place = |source: &Source| -> Option<Vec<Source>> {
             Some(match source {
+                // The same bits everywhere, unless an element becomes several or a part of one.
+                Source::Splat(_) if size_changes => return None,
                 Source::Splat(bits) => vec![Source::Splat(*bits); inst.results.len()],
-                Source::Memory { buffer, layout } => views::apply(&inst.op, layout)?
+                Source::Memory { buffer, layout } => views::apply(&inst.op, layout, dtype)?
                     .into_iter()
                     .map(|layout| Source::Memory { buffer: *buffer, layout })
                     .collect(),
-                Source::Constant { constant, layout } => views::apply(&inst.op, layout)?
+                // Constants are packed by their own dtype; seen as another they are plain memory.
+                Source::Constant { .. } if matches!(inst.op, Op::Bitcast { .. } | Op::ViewDtype { .. }) => return None,
+                Source::Constant { constant, layout } => views::apply(&inst.op, layout, dtype)?
                     .into_iter()
                     .map(|layout| Source::Constant { constant: *constant, layout })
                     .collect(),
@@ -235,7 +254,7 @@ impl Lowering<'_> {
         let results = match place(&source) {
             Some(results) => results,
             None => {
-                let access = self.dense(operand, Origin::of(inst))?;
+                let access = self.dense_for(operand, inst)?;
                 let dense = Source::Memory { buffer: BufferId(access.value), layout: access.layout };
                 place(&dense).ok_or_else(|| fault(format!("{} of a dense value is not a view", inst.op.name())))?
             }
@@ -431,6 +450,20 @@ impl Lowering<'_> {
                 continue;
             }
             let ty = self.graph.ty(value).clone();
+            // What is read from a state's bytes is read before any state is replaced: a matrix may become its own
+            // transpose, and two states may change places. `place` takes the copy away where it is not needed.
+            let state = match self.out.buffer(from.value).kind {
+                BufferKind::Input(read) => self.graph.inputs[read as usize].mode == InputMode::InOut,
+                _ => false,
+            };
+            let from = if state {
+                let kept = self.out.add_buffer(self.graph.display(value), ty.clone(), BufferKind::Temporary);
+                let origin = Origin { label: "kept".into(), location: Location::default(), rules: Vec::new() };
+                self.copy(from, whole(kept, &ty), None, origin);
+                whole(kept, &ty)
+            } else {
+                from
+            };
             let name = format!("{}'", self.out.buffer(own.0).name);
             let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
             let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new() };
@@ -446,7 +479,9 @@ impl Lowering<'_> {
         for output in &self.graph.outputs {
             let mut access = self.access(output.value)?;
             let kind = self.out.buffer(access.value).kind;
-            let hull = access.layout.hull();
+            let size = access.dtype.size() as i64;
+            let bytes = |layout: &Layout| layout.hull().map(|(low, high)| (low * size, high * size));
+            let hull = bytes(&access.layout);
             let free = hull.is_none_or(|(low, high)| {
                 taken.iter().all(|&(buffer, from, to)| buffer != access.value || high <= from || to <= low)
             });
@@ -458,7 +493,7 @@ impl Lowering<'_> {
                 self.copy(access, whole(buffer, &ty), None, origin);
                 access = whole(buffer, &ty);
             }
-            if let Some((low, high)) = access.layout.hull() {
+            if let Some((low, high)) = bytes(&access.layout) {
                 taken.push((access.value, low, high));
             }
             // Axes of extent 1 may carry any stride inside the compiler; the caller sees the row-major ones.

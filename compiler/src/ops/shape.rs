@@ -156,6 +156,82 @@ pub fn split(x: &TensorType, axis: usize, sizes: &[usize]) -> Inferred {
         .collect())
 }
 
+pub fn unfolded(x: &TensorType, axis: usize, size: usize, step: usize) -> Inferred {
+    axis_in(x, axis)?;
+    if step == 0 || size > x.shape[axis] {
+        return Err(format!("axis {axis} of {x} has no windows of {size} every {step}"));
+    }
+    let mut shape = x.shape.clone();
+    shape[axis] = (x.shape[axis] - size) / step + 1;
+    shape.push(size);
+    Ok(vec![TensorType::new(x.dtype, shape)])
+}
+
+/// Number of elements `(i, i + offset)` of a matrix; `(i - offset, i)` where the offset is negative.
+pub fn diagonal_len(rows: usize, columns: usize, offset: i64) -> usize {
+    let by = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+    if offset >= 0 { rows.min(columns.saturating_sub(by)) } else { columns.min(rows.saturating_sub(by)) }
+}
+
+pub fn diagonal(x: &TensorType, offset: i64, axis1: usize, axis2: usize) -> Inferred {
+    distinct_axes(&[axis1, axis2], x.rank())?;
+    let kept = (0..x.rank()).filter(|&axis| axis != axis1 && axis != axis2).map(|axis| x.shape[axis]);
+    let shape: Vec<usize> = kept.chain([diagonal_len(x.shape[axis1], x.shape[axis2], offset)]).collect();
+    Ok(vec![TensorType::new(x.dtype, shape)])
+}
+
+/// The region of `shape` and `strides`, with numbers in bounds.
+fn strided_region(shape: &[usize], strides: &[i64], offset: usize) -> Result<Layout, String> {
+    if shape.len() != strides.len() {
+        return Err(format!("the shape {shape:?} and the strides {strides:?} differ in length"));
+    }
+    let most = crate::types::MAX_ELEMENTS;
+    let offset = i64::try_from(offset).ok().filter(|&offset| offset <= most as i64);
+    let offset = offset.ok_or("the offset is beyond 2^40 elements")?;
+    if elements(shape).is_none() || strides.iter().any(|stride| stride.unsigned_abs() > most as u64) {
+        return Err(format!("the shape {shape:?} with strides {strides:?} is beyond 2^40 elements"));
+    }
+    Ok(Layout { offset, shape: shape.to_vec(), strides: strides.to_vec() })
+}
+
+/// That the storage is large enough depends on where the operand lies; the verifier asks it.
+pub fn seen_strided(x: &TensorType, shape: &[usize], strides: &[usize], offset: Option<usize>) -> Inferred {
+    let signed: Result<Vec<i64>, _> = strides.iter().map(|&stride| i64::try_from(stride)).collect();
+    let signed = signed.map_err(|_| format!("the strides {strides:?} are beyond 2^40 elements"))?;
+    strided_region(shape, &signed, offset.unwrap_or(0))?;
+    Ok(vec![TensorType::new(x.dtype, shape)])
+}
+
+pub fn strided(x: &TensorType, shape: &[usize], strides: &[i64], offset: usize) -> Inferred {
+    let region = strided_region(shape, strides, offset)?;
+    let inside = region.hull().is_some_and(|(low, high)| low >= 0 && high <= x.len() as i64);
+    if !region.is_empty() && !inside {
+        return Err(format!(
+            "shape {shape:?} with strides {strides:?} from {offset} leaves the {} elements of {x}",
+            x.len()
+        ));
+    }
+    Ok(vec![TensorType::new(x.dtype, shape)])
+}
+
+/// PyTorch's `view(dtype)`: the last axis has the same bytes. A byte that is neither 0 nor 1 is no `bool`.
+pub fn reinterpreted(x: &TensorType, to: DType) -> Inferred {
+    let (from_size, to_size) = (x.dtype.size(), to.size());
+    if to == DType::Bool && x.dtype != DType::Bool {
+        return Err(format!("{x} cannot be seen as bool, whose bytes are 0 or 1: compare it with `ne`"));
+    }
+    let mut shape = x.shape.clone();
+    if from_size != to_size {
+        let last = shape.last_mut().ok_or_else(|| format!("a scalar {} does not have the bytes of {to}", x.dtype))?;
+        let bytes = last.checked_mul(from_size).ok_or("the last axis is too long")?;
+        if !bytes.is_multiple_of(to_size) {
+            return Err(format!("the last axis of {x} has {bytes} bytes, which are no whole number of {to}"));
+        }
+        *last = bytes / to_size;
+    }
+    Ok(vec![TensorType::new(to, shape)])
+}
+
 pub fn copied(destination: &TensorType, source: &TensorType) -> Inferred {
     if destination.dtype != source.dtype || broadcast(&source.shape, &destination.shape)? != destination.shape {
         return Err(format!("{source} cannot be copied into {destination}"));

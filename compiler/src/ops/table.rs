@@ -137,6 +137,18 @@ ops! {
     "unsqueeze" = Unsqueeze { axes: Vec<usize> } |x| shape::unsqueezed(&x[0], axes) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
     /// Consecutive parts of one axis, each a view.
     "split" = Split { axis: usize, sizes: Vec<usize> } |x| shape::split(&x[0], *axis, sizes) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
+    /// Windows of `size` indices of one axis, each `step` after the last, as a new last axis; windows overlap where `step` is smaller.
+    "unfold" = Unfold { axis: usize, size: usize, step: usize } |x| shape::unfolded(&x[0], *axis, *size, *step) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
+    /// The elements `(i, i + offset)` of two axes, which disappear, as a new last axis.
+    "diagonal" = Diagonal { offset: i64, axis1: usize, axis2: usize } |x| shape::diagonal(&x[0], *offset, *axis1, *axis2) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
+    /// Elements `offset + sum(index * strides)` of the operand's storage, wherever the operand itself lies in it; without `offset`, from the operand's first element.
+    "as_strided" = AsStrided { shape: Vec<usize>, strides: Vec<usize>, offset: Option<usize> } |x| shape::seen_strided(&x[0], shape, strides, *offset) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
+    /// Elements `offset + sum(index * strides)` of the operand's elements in row-major order; a view where one stride reaches them, else a copy.
+    "strided" = Strided { shape: Vec<usize>, strides: Vec<i64>, offset: usize } |x| shape::strided(&x[0], shape, strides, *offset) => (1, 1), MayViewOf(0), Never, View, Class::View, Exact;
+    /// The bytes of the last axis as elements of another dtype; always a view, an error where strides forbid it.
+    "view_dtype" = ViewDtype { to: DType } |x| shape::reinterpreted(&x[0], *to) => (1, 1), ViewOf(0), Never, View, Class::View, Exact;
+    /// The bytes of the last axis as elements of another dtype; a view where strides allow it, else a copy.
+    "bitcast" = Bitcast { to: DType } |x| shape::reinterpreted(&x[0], *to) => (1, 1), MayViewOf(0), Never, View, Class::View, Exact;
 
     // Movement.
     /// The elements in bytes of their own, row-major.

@@ -1,12 +1,17 @@
 //! View ops on layouts: where the elements of a view lie, without moving them.
 
 use crate::ops::Op;
-use crate::types::{Layout, dense_strides};
+use crate::types::{DType, Layout, dense_strides};
 
-/// The layouts of the results of a view op on an operand at `layout`; `None` where the elements cannot be reached with
-/// one stride an axis, so that a copy is needed. Attributes were verified with the graph.
-pub fn apply(op: &Op, layout: &Layout) -> Option<Vec<Layout>> {
+/// The layouts of the results of a view op on an operand of `dtype` at `layout`, in elements of their own dtypes; `None`
+/// where the elements cannot be reached with one stride an axis, so that a copy is needed. Attributes were verified with
+/// the graph.
+pub fn apply(op: &Op, layout: &Layout, dtype: DType) -> Option<Vec<Layout>> {
     Some(match op {
+        Op::Unfold { axis, size, step } => vec![unfold(layout, *axis, *size, *step)],
+        Op::Diagonal { offset, axis1, axis2 } => vec![diagonal(layout, *offset, *axis1, *axis2)],
+        Op::Strided { shape, strides, offset } => vec![strided(layout, shape, strides, *offset)?],
+        Op::ViewDtype { to } | Op::Bitcast { to } => vec![reinterpret(layout, dtype.size(), to.size())?],
         Op::View { shape } | Op::Reshape { shape } => vec![reshape(layout, shape)?],
         Op::Permute { axes } => vec![permute(layout, axes)],
         Op::Slice { axis, start, end, step } => vec![slice(layout, *axis, *start, *end, *step)],
@@ -60,6 +65,78 @@ fn slice(layout: &Layout, axis: usize, start: i64, end: i64, step: i64) -> Layou
     }
     result.strides[axis] = layout.strides[axis] * step;
     result
+}
+
+/// Windows along an axis: the axis steps from window to window, the new last axis inside one.
+pub fn unfold(layout: &Layout, axis: usize, size: usize, step: usize) -> Layout {
+    let mut result = layout.clone();
+    let stride = layout.strides[axis];
+    result.shape[axis] = (layout.shape[axis] - size) / step + 1;
+    // A single window is never stepped over, however long the step.
+    result.strides[axis] = if result.shape[axis] > 1 { stride * step as i64 } else { stride };
+    result.shape.push(size);
+    result.strides.push(stride);
+    result
+}
+
+/// Along the diagonal both axes step at once.
+pub fn diagonal(layout: &Layout, offset: i64, axis1: usize, axis2: usize) -> Layout {
+    let len = crate::ops::shape::diagonal_len(layout.shape[axis1], layout.shape[axis2], offset);
+    let (down, across) = (layout.strides[axis1], layout.strides[axis2]);
+    let kept: Vec<usize> = (0..layout.rank()).filter(|&axis| axis != axis1 && axis != axis2).collect();
+    let start = match len {
+        0 => 0,
+        _ if offset >= 0 => offset * across,
+        _ => -offset * down,
+    };
+    Layout {
+        offset: layout.offset + start,
+        shape: kept.iter().map(|&axis| layout.shape[axis]).chain([len]).collect(),
+        strides: kept.iter().map(|&axis| layout.strides[axis]).chain([down + across]).collect(),
+    }
+}
+
+/// A strided region of the row-major elements of `layout`, where those lie in one run.
+pub fn strided(layout: &Layout, shape: &[usize], strides: &[i64], offset: usize) -> Option<Layout> {
+    let run = reshape(layout, &[layout.len()])?;
+    let step = if run.is_empty() { 1 } else { run.strides[0] };
+    let strides = strides.iter().map(|stride| stride.checked_mul(step)).collect::<Option<Vec<i64>>>()?;
+    let offset = i64::try_from(offset).ok()?.checked_mul(step)?.checked_add(run.offset)?;
+    Some(Layout { offset, shape: shape.to_vec(), strides })
+}
+
+/// The bytes of the last axis in elements of `to` bytes instead of `from`: PyTorch's rules for `view(dtype)`, apart from a
+/// last axis of extent 1, whose stride does not matter.
+pub fn reinterpret(layout: &Layout, from: usize, to: usize) -> Option<Layout> {
+    if from == to {
+        return Some(layout.clone());
+    }
+    let mut result = layout.clone();
+    let last = layout.rank().checked_sub(1)?;
+    if layout.is_empty() {
+        result.offset = 0;
+        result.shape[last] = layout.shape[last] * from / to;
+        result.strides = dense_strides(&result.shape);
+        return Some(result);
+    }
+    if layout.shape[last] != 1 && layout.strides[last] != 1 {
+        return None;
+    }
+    let scale = |number: i64| match from > to {
+        true => number.checked_mul((from / to) as i64),
+        false => (number % (to / from) as i64 == 0).then_some(number / (to / from) as i64),
+    };
+    result.offset = scale(layout.offset)?;
+    for (axis, stride) in result.strides.iter_mut().enumerate() {
+        // An axis of one index is never stepped along.
+        *stride = match layout.shape[axis] {
+            _ if axis == last => 1,
+            1 => 0,
+            _ => scale(*stride)?,
+        };
+    }
+    result.shape[last] = layout.shape[last] * from / to;
+    Some(result)
 }
 
 /// Gives axes of extent 1 the stride 0, so that equal accesses have equal layouts.

@@ -211,6 +211,12 @@ impl<'g> Sharing<'g> {
         self.graph.buffers[buffer].ty.len()
     }
 
+    /// Bytes of an element of a buffer. A value may hold buffers of several sizes, where a copy was gone over bytes seen as
+    /// another dtype; a map counts in elements of the buffer it belongs to.
+    fn size(&self, buffer: usize) -> usize {
+        self.graph.buffers[buffer].ty.dtype.size()
+    }
+
     fn nodes(&self, value: usize, of: &[Vec<usize>]) -> Vec<usize> {
         let members = &self.values[value].members;
         let mut nodes: Vec<usize> =
@@ -235,6 +241,7 @@ impl<'g> Sharing<'g> {
         let spot = &self.spots[access.value as usize];
         let layout = match &spot.map {
             None => access.layout.clone(),
+            Some(_) if access.dtype.size() != self.size(access.value as usize) => return None,
             Some(map) => map.compose(&access.layout)?,
         };
         Some(Access { value: spot.value as u32, dtype: access.dtype, layout })
@@ -512,16 +519,23 @@ impl<'g> Sharing<'g> {
         if source == target || self.spots[a].map.is_some() {
             return Err(Reason::PartialOverlap { whole: self.name(source) });
         }
-        if from.layout.len() != self.elements(a) {
+        // Counted in elements of the copy, which may see the bytes as another dtype than they are.
+        let size = from.dtype.size();
+        let count = |buffer: usize| self.elements(buffer) * self.size(buffer) / size;
+        if from.layout.len() * size != self.elements(a) * self.size(a) {
             return Err(Reason::PartialOverlap { whole: self.name(a) });
         }
-        let map = RegionMap::of_copy(&from.layout, &to.layout, self.elements(a)).ok_or(Reason::LayoutDiffers)?;
+        let map = RegionMap::of_copy(&from.layout, &to.layout, count(a)).ok_or(Reason::LayoutDiffers)?;
         let map = match &self.spots[b].map {
             None => map,
             Some(outer) => map.then(outer).ok_or(Reason::LayoutDiffers)?,
         };
-        if copy.writes[0].base.is_none() && map.is_identity(self.elements(target)) {
+        let whole = self.elements(target) * self.size(target) == count(target) * size && map.is_identity(count(target));
+        if copy.writes[0].base.is_none() && whole {
             self.join(node, source, target)
+        } else if [source, target].iter().chain(&self.values[source].members).any(|&buffer| self.size(buffer) != size) {
+            // A part would have to be counted in elements of two sizes.
+            Err(Reason::LayoutDiffers)
         } else {
             self.emplace(node, source, target, &map)
         }

@@ -33,7 +33,8 @@ pub(super) fn origin(aliases: &AliasDb<'_>, value: ValueId) -> String {
         [] => {}
         writers => {
             let touching = writers.iter().filter(|&&write| aliases.may_alias(graph.inst(write).operands[0], value));
-            let writes: Vec<String> = touching.map(|&write| format!("`{}`{}", call(graph, write), line(graph, write))).collect();
+            let writes: Vec<String> =
+                touching.map(|&write| format!("`{}`{}", call(graph, write), line(graph, write))).collect();
             if !writes.is_empty() {
                 said(format!("Written by {}.", listed(&writes)));
             }
@@ -55,7 +56,8 @@ pub(super) fn origin(aliases: &AliasDb<'_>, value: ValueId) -> String {
 /// Sentences about the values that have the same storage.
 fn sharers(aliases: &AliasDb<'_>, value: ValueId) -> Vec<String> {
     let graph = aliases.graph();
-    let (mut same, mut part, mut whole, mut some, mut unknown, mut apart) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
+    let (mut same, mut part, mut whole, mut some, mut unknown, mut apart) =
+        <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
     for other in (0..graph.values.len() as u32).map(ValueId) {
         if other == value || aliases.storage(other) != aliases.storage(value) {
             continue;
@@ -105,7 +107,8 @@ pub(super) fn absorbed(source: &Graph, decisions: &Decisions, value: ValueId) ->
         })
         .collect();
     match steps.as_slice() {
-        [] => "It has no bytes of its own: it was rewritten away, or is a view that its readers look through.\n".to_string(),
+        [] => "It has no bytes of its own: it was rewritten away, or is a view that its readers look through.\n"
+            .to_string(),
         steps => format!("It has no bytes of its own: it is computed inside {}.\n", listed(steps)),
     }
 }

@@ -148,6 +148,7 @@ impl Decompose<'_> {
                 }
                 return Ok(());
             }
+            Op::ViewDtype { to } => self.new.one(Op::Bitcast { to: *to }, x, at)?,
             Op::Reduce { function, axes, keepdim } => {
                 let mut axes = axes.clone();
                 axes.sort_unstable();

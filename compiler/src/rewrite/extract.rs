@@ -272,7 +272,8 @@ impl Walk<'_> {
         match way.class {
             _ if entry.weight => 1,
             Some(Class::View)
-                if way.kind == Kind::RESHAPE && !self.is_view(way.children[0], &self.table.ty(class).shape) =>
+                if (way.kind == Kind::RESHAPE && !self.is_view(way.children[0], &self.table.ty(class).shape))
+                    || (matches!(way.kind, Kind::BITCAST | Kind::SEEN) && !self.is_seen(class)) =>
             {
                 LAUNCH + 2 * entry.bytes
             }
@@ -287,6 +288,14 @@ impl Walk<'_> {
         way.class != Some(Class::View) || views::reshape(&self.layout(class), shape).is_some()
     }
 
+    /// Whether the chosen view of a class moves nothing.
+    fn is_seen(&self, class: u32) -> bool {
+        let way = &self.table.entries[class as usize].alternatives[self.choice.pick[class as usize] as usize];
+        let (child, egraph) = (way.children[0], self.table.egraph);
+        op_of(egraph, &egraph.nodes()[way.id])
+            .is_none_or(|op| views::apply(&op, &self.layout(child), self.table.ty(child).dtype).is_some())
+    }
+
     /// Where the elements of a memory class lie under the choice.
     fn layout(&self, class: u32) -> Layout {
         let way = &self.table.entries[class as usize].alternatives[self.choice.pick[class as usize] as usize];
@@ -294,7 +303,7 @@ impl Walk<'_> {
         let seen = (way.class == Some(Class::View))
             .then(|| op_of(egraph, &egraph.nodes()[way.id]))
             .flatten()
-            .and_then(|op| views::apply(&op, &self.layout(way.children[0])))
+            .and_then(|op| views::apply(&op, &self.layout(way.children[0]), self.table.ty(way.children[0]).dtype))
             .and_then(|layouts| layouts.into_iter().next());
         seen.unwrap_or_else(|| Layout::dense(&self.table.ty(class).shape))
     }

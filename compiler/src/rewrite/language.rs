@@ -54,6 +54,9 @@ impl Kind {
     pub const OTHER: Kind = Kind(33);
     /// A fused kernel of the last phase; the attribute is its number.
     pub const FUSED: Kind = Kind(34);
+    pub const BITCAST: Kind = Kind(35);
+    /// Any other view, told apart by its attribute.
+    pub const SEEN: Kind = Kind(36);
     /// Point functions, in the order of their table.
     pub const POINT: u16 = 64;
     /// Marks an op inside a kernel.
@@ -192,6 +195,8 @@ impl Vocabulary {
             Op::RmsNorm { .. } => Kind::RMS_NORM,
             Op::Gather { .. } => Kind::GATHER,
             Op::Pad { .. } => Kind::PAD,
+            Op::Bitcast { .. } => Kind::BITCAST,
+            other if other.row().class == Class::View => Kind::SEEN,
             _ => Kind::OTHER,
         };
         (kind, self.intern(op))
@@ -238,7 +243,7 @@ pub(super) fn class_of(kind: Kind) -> Option<Class> {
     }
     match kind {
         Kind::CONST | Kind::CAST => Some(Class::Point),
-        Kind::RESHAPE | Kind::PERMUTE | Kind::SLICE | Kind::EXPAND => Some(Class::View),
+        Kind::RESHAPE | Kind::PERMUTE | Kind::SLICE | Kind::EXPAND | Kind::BITCAST | Kind::SEEN => Some(Class::View),
         Kind::CONCAT | Kind::CONTIGUOUS | Kind::PAD => Some(Class::Movement),
         Kind::MATMUL | Kind::CONV | Kind::CONV_TRANSPOSE => Some(Class::Contraction),
         Kind::REDUCE | Kind::SOFTMAX | Kind::LOG_SOFTMAX | Kind::LAYER_NORM | Kind::RMS_NORM => Some(Class::Row),

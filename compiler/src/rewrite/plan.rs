@@ -86,7 +86,9 @@ pub(super) fn make(egraph: &mut Egraph, op: &Op, operands: &[Id]) -> Option<Id> 
     if let (Some(from), [to]) = (types.first(), results.as_slice()) {
         let same = from == to;
         match op {
-            Op::Reshape { .. } | Op::Expand { .. } | Op::Point(PointFn::Cast(_)) if same => return Some(operands[0]),
+            Op::Reshape { .. } | Op::Expand { .. } | Op::Bitcast { .. } | Op::Point(PointFn::Cast(_)) if same => {
+                return Some(operands[0]);
+            }
             Op::Slice { start: 0, step: 1, .. } if same => return Some(operands[0]),
             Op::Concat { .. } if operands.len() == 1 => return Some(operands[0]),
             Op::Expand { shape } if from.len() == to.len() => {

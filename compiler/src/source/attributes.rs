@@ -158,6 +158,13 @@ pub fn complete(name: &str, attributes: &mut Attributes, x: &[TensorType]) -> Re
     for (attribute, _) in signature {
         let value = match (name, attribute) {
             ("resize", "axes") => None,
+            ("as_strided", "shape" | "strides") => attributes.integers(attribute, 1)?.map(|list| list.write()),
+            ("as_strided", "offset") if attributes.get("offset").is_none() => Some(AttrValue::Word("none".into())),
+            ("unfold", "axis") => Some(attributes.axis("axis", rank)?.unwrap_or(last).write()),
+            ("unfold", "step") if attributes.get("step").is_none() => Some(1usize.write()),
+            ("diagonal", "offset") if attributes.get("offset").is_none() => Some(0i64.write()),
+            ("diagonal", "axis1") => Some(attributes.axis("axis1", rank)?.unwrap_or(0).write()),
+            ("diagonal", "axis2") => Some(attributes.axis("axis2", rank)?.unwrap_or(1).write()),
             ("unsqueeze", "axes") => {
                 let more = match attributes.get("axes") {
                     Some(AttrValue::List(items)) => items.len(),

@@ -128,6 +128,29 @@ sugar! {
         }
         Ok(vec![e.one(Op::Permute { axes: order }, x)?])
     };
+    "movedim" (1, 1) ["from", "to"] false "`permute` that moves the axes `from` to the places `to`; the others keep their order" |e, x, a| {
+        let rank = e.ty(x[0]).rank();
+        let (Some(from), Some(to)) = (a.axes("from", rank)?, a.axes("to", rank)?) else {
+            return Err("movedim moves axes to places: write `{from=0, to=1}`".to_string().into());
+        };
+        let distinct = |axes: &[usize]| (0..axes.len()).all(|i| !axes[..i].contains(&axes[i]));
+        if from.len() != to.len() || !distinct(&from) || !distinct(&to) {
+            return Err(a.wrong("to", format!("movedim moves as many axes as there are places, each once, found {from:?} and {to:?}")));
+        }
+        let mut rest = (0..rank).filter(|axis| !from.contains(axis));
+        let place = |at: usize| to.iter().position(|&place| place == at).map(|moved| from[moved]);
+        let order: Vec<usize> = (0..rank).filter_map(|at| place(at).or_else(|| rest.next())).collect();
+        Ok(vec![e.one(Op::Permute { axes: order }, x)?])
+    };
+    "flip" (1, 1) ["axes"] false "a copy with the order of `axes` reversed: `slice` with step -1, then `contiguous`" |e, x, a| {
+        let ty = e.ty(x[0]).clone();
+        let axes = a.axes("axes", ty.rank())?.unwrap_or_else(|| (0..ty.rank()).collect());
+        let mut value = x[0];
+        for axis in axes {
+            value = e.one(Op::Slice { axis, start: ty.shape[axis] as i64 - 1, end: -1, step: -1 }, &[value])?;
+        }
+        Ok(vec![e.one(Op::Contiguous {}, &[value])?])
+    };
     "flatten" (1, 1) ["start", "end"] false "`reshape` that joins the axes from `start` (0) to `end` (-1), both included" |e, x, a| {
         let ty = e.ty(x[0]).clone();
         if ty.rank() == 0 {

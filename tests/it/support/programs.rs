@@ -3,7 +3,8 @@
 //! Every list is a program: each step takes what it needs from its numbers and is left out where the numbers ask for
 //! something impossible. Shrinking the list shrinks the program, so a failing one is small.
 
-use situ::eval::Tensor;
+use situ::eval::{Tensor, element};
+use situ::ir::layout::placements;
 use situ::ir::{Graph, Location, ValueId, verify::mistakes};
 use situ::ops::{Op, PointFn, ReduceFn};
 use situ::types::{DType, InputMode, TensorType};
@@ -11,25 +12,52 @@ use situ::types::{DType, InputMode, TensorType};
 /// Numbers that choose one step.
 pub type Step = [u8; 6];
 
-/// A verified program over small `f32` inputs of every mode; every value is an output.
+/// A verified program over small inputs of every mode; every value is an output. The inputs are `f32`, or integers of several
+/// sizes: bytes written as another dtype are bytes of integers, because arithmetic on a float made of odd bytes may give
+/// any NaN.
 pub fn program(steps: &[Step]) -> Graph {
     let mut graph = Graph::new("generated");
-    graph.add_input("state", InputMode::InOut, TensorType::new(DType::F32, [3, 4]));
-    graph.add_input("cube", InputMode::InOut, TensorType::new(DType::F32, [2, 3, 2]));
-    graph.add_input("gift", InputMode::Donate, TensorType::new(DType::F32, [6]));
-    graph.add_input("given", InputMode::Read, TensorType::new(DType::F32, [2, 1]));
+    let integers = steps.first().is_some_and(|step| step[5] % 2 == 1);
+    let dtypes = if integers { [DType::I32, DType::I64, DType::U8, DType::I16] } else { [DType::F32; 4] };
+    graph.add_input("state", InputMode::InOut, TensorType::new(dtypes[0], [3, 4]));
+    graph.add_input("cube", InputMode::InOut, TensorType::new(dtypes[1], [2, 3, 2]));
+    graph.add_input("gift", InputMode::Donate, TensorType::new(dtypes[2], [6]));
+    graph.add_input("given", InputMode::Read, TensorType::new(dtypes[3], [2, 1]));
     for &step in steps {
-        let before = graph.clone();
-        // A step may leave a graph that does not verify, such as a write of an expanded view; it is taken back.
-        if take(&mut graph, step).is_none() || !mistakes(&graph).is_empty() {
-            graph = before;
-        }
+        attempt(&mut graph, step, take);
     }
     let values: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     for value in values {
         graph.add_output(format!("out{}", value.0), value);
     }
     graph
+}
+
+/// A program of views alone, over one input of 48 bytes.
+pub fn views(dtype: DType, steps: &[Step]) -> Graph {
+    let mut graph = Graph::new("views");
+    let shape = match dtype.size() {
+        1 => vec![6, 8],
+        2 => vec![2, 3, 4],
+        4 => vec![3, 4],
+        _ => vec![6],
+    };
+    graph.add_input("x", InputMode::Read, TensorType::new(dtype, shape));
+    for &step in steps {
+        attempt(&mut graph, step, |graph, step| {
+            let kind = [0, 0, 0, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 21, 22, 22, 23, 24, 25, 26][usize::from(step[0]) % 20];
+            take(graph, [kind, step[1], step[2], step[3], step[4], step[5]])
+        });
+    }
+    graph
+}
+
+/// A step may leave a graph that does not verify, such as a write of an expanded view; it is taken back.
+fn attempt(graph: &mut Graph, step: Step, take: impl Fn(&mut Graph, Step) -> Option<()>) {
+    let before = graph.clone();
+    if take(graph, step).is_none() || !mistakes(graph).is_empty() {
+        *graph = before;
+    }
 }
 
 /// Small integers as the inputs of `graph`, so that sums are exact and mistakes easy to read.
@@ -40,8 +68,10 @@ pub fn inputs(graph: &Graph) -> Vec<Tensor> {
         .enumerate()
         .map(|(place, input)| {
             let ty = graph.ty(input.value).clone();
-            let element = |i: usize| (i as f32 + 1.0 + 100.0 * place as f32) * if i % 3 == 2 { -1.0 } else { 1.0 };
-            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect();
+            let value = |i: usize| (i as f64 + 1.0 + 100.0 * place as f64) * if i % 3 == 2 { -1.0 } else { 1.0 };
+            let size = ty.dtype.size();
+            let bits = |i: usize| element(ty.dtype, value(i)).to_le_bytes();
+            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| bits(i)[..size].to_vec()).collect();
             Tensor::new(ty, bytes)
         })
         .collect()
@@ -59,7 +89,7 @@ impl Choices {
 
 fn take(graph: &mut Graph, step: Step) -> Option<()> {
     let mut choices = Choices(step, 0);
-    let kind = choices.next(20);
+    let kind = choices.next(28);
     // Later values are chosen more often: chains of views get long.
     let count = graph.values.len();
     let back = choices.next(2 * count);
@@ -110,8 +140,40 @@ fn take(graph: &mut Graph, step: Step) -> Option<()> {
             (Op::Reduce { function: ReduceFn::Sum, axes: vec![axis], keepdim: choices.next(2) == 0 }, false)
         }
         19 => (Op::Contiguous {}, false),
+        20 if rank > 0 => {
+            let size = choices.next(ty.shape[axis].min(4) + 1);
+            (Op::Unfold { axis, size, step: 1 + choices.next(4) }, false)
+        }
+        21 | 22 => {
+            // A view of the whole storage, or of the operand's own elements by number.
+            let axes = choices.next(3);
+            let shape: Vec<usize> = (0..axes).map(|_| 1 + choices.next(3)).collect();
+            let strides: Vec<usize> = shape.iter().map(|_| choices.next(5)).collect();
+            let start = choices.next(6);
+            match kind {
+                21 => (Op::AsStrided { shape, strides, offset: (start > 0).then(|| start - 1) }, false),
+                _ => {
+                    let back = |at: usize| if choices.next(2) == 0 { -(at as i64) } else { at as i64 };
+                    let strides = strides.into_iter().map(back).collect();
+                    (Op::Strided { shape, strides, offset: start }, false)
+                }
+            }
+        }
+        23 if rank > 1 => {
+            let other = (axis + 1 + choices.next(rank - 1)) % rank;
+            (Op::Diagonal { offset: choices.next(5) as i64 - 2, axis1: axis, axis2: other }, false)
+        }
+        24..=26 => {
+            let dtypes = [DType::I8, DType::U8, DType::I16, DType::I32, DType::I64];
+            let to = dtypes[choices.next(5)];
+            (if kind == 26 { Op::Bitcast { to } } else { Op::ViewDtype { to } }, false)
+        }
         _ => return None,
     };
+    let root = placements(graph).root(x);
+    if mutates && graph.ty(root).dtype.is_float() && !ty.dtype.is_float() {
+        return None;
+    }
     let mut operands = vec![x];
     if op.row().arity.0 == 2 {
         // The first of a few candidates that broadcasts; a scalar always does.

@@ -72,6 +72,14 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         structural("contiguous", "contiguous(x) => x", "", Exact, &[Kind::CONTIGUOUS], contiguous),
         structural(
+            "bitcast-bitcast",
+            "bitcast(bitcast(x)) => bitcast(x)",
+            "",
+            Exact,
+            &[Kind::BITCAST],
+            bitcast_bitcast,
+        ),
+        structural(
             "gather-slice",
             "gather(x, i) => slice(x)",
             "i is one known index",
@@ -185,6 +193,13 @@ fn expand_expand(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let shape = ty(egraph, class).shape.clone();
     nodes(egraph, node.children[0], Kind::EXPAND)
         .map(|inner| Plan::op(Op::Expand { shape: shape.clone() }, [Plan::Class(inner.children[0])]))
+        .collect()
+}
+
+fn bitcast_bitcast(egraph: &Egraph, class: Id, node: &Node) -> Plans {
+    let to = ty(egraph, class).dtype;
+    nodes(egraph, node.children[0], Kind::BITCAST)
+        .map(|inner| Plan::op(Op::Bitcast { to }, [Plan::Class(inner.children[0])]))
         .collect()
 }
 

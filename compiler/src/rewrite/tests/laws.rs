@@ -89,6 +89,7 @@ const APPLIES: &[(&str, &str)] = &[
         "concat-concat",
         "input %x: f32[4, 3]; input %y: f32[4, 5]; %c = concat %x, %y {axis=1}; %r = concat %y, %c, %x {axis=1}",
     ),
+    ("bitcast-bitcast", "input %x: i32[4, 8]; %y = bitcast %x {to=i8}; %r = bitcast %y {to=i64}"),
     ("contiguous", "input %x: f32[4, 8]; %y = permute %x {axes=[1, 0]}; %r = contiguous %y"),
     ("gather-slice", "input %x: f32[4, 8, 3]; %r = gather %x, i64(-2) {axis=1}"),
     ("broadcast-operand", "input %x: f32[4, 8]; input %y: f32[1, 8]; %e = expand %y {shape=[4, 8]}; %r = sub %x, %e"),
@@ -250,6 +251,7 @@ const APPLIES: &[(&str, &str)] = &[
 
 /// Rule and a case its side condition forbids.
 const FORBIDDEN: &[(&str, &str)] = &[
+    ("abs-neg", "input %x: u8[4, 8]; %y = neg %x; %r = abs %y"),
     ("add-negative-zero", "input %x: f32[4, 8]; %r = add %x, 0.0"),
     ("div-power-of-two", "input %x: f32[4, 8]; %r = div %x, 3.0"),
     ("div-power-of-two", "input %x: f32[4, 8]; %r = div %x, 1e-30"),

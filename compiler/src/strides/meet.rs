@@ -18,11 +18,21 @@ pub enum Meeting {
     Unknown,
 }
 
-/// One unknown: `stride * x` with `0 <= x <= most`; the strides are positive.
-#[derive(Clone, Copy)]
-struct Term {
-    stride: i128,
-    most: i128,
+/// One unknown: `stride * x` with `0 <= x <= most`; the stride is positive.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    pub stride: i128,
+    pub most: i128,
+}
+
+/// Whether terms can sum to a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Solution {
+    /// Amounts of each distinct stride, the largest first.
+    Found(Vec<(i128, i128)>),
+    /// There is none, after so many cases.
+    None(usize),
+    Unknown,
 }
 
 struct Search<'a> {
@@ -32,6 +42,36 @@ struct Search<'a> {
     chosen: Vec<i128>,
     budget: usize,
     spent: usize,
+}
+
+/// Amounts with which `terms` sum to `target`.
+pub fn solve(mut terms: Vec<Term>, target: i128, budget: usize) -> Solution {
+    terms.retain(|term| term.most > 0);
+    terms.sort_by_key(|term| std::cmp::Reverse(term.stride));
+    // Terms of one stride are one term that reaches further.
+    let mut merged: Vec<Term> = Vec::new();
+    for term in terms {
+        match merged.last_mut() {
+            Some(last) if last.stride == term.stride => last.most += term.most,
+            _ => merged.push(term),
+        }
+    }
+    let mut rest = vec![(0i128, 0i128)];
+    for term in merged.iter().rev() {
+        let (gcd, sum) = rest[rest.len() - 1];
+        let gcd = if gcd == 0 { term.stride } else { extended_gcd(gcd, term.stride).0 };
+        rest.push((gcd, sum + term.stride * term.most));
+    }
+    rest.reverse();
+    let mut search = Search { terms: &merged, rest, chosen: Vec::new(), budget, spent: 0 };
+    match search.solve(0, target) {
+        Some(true) => {
+            let amounts = merged.iter().zip(&search.chosen).map(|(term, &x)| (term.stride, x));
+            Solution::Found(amounts.collect())
+        }
+        Some(false) => Solution::None(search.spent),
+        None => Solution::Unknown,
+    }
 }
 
 /// Searches for an element that both layouts touch. Both must be in the same storage and not empty.
@@ -51,45 +91,29 @@ pub fn search(a: &Layout, b: &Layout, budget: usize) -> Meeting {
             terms.push(Term { stride: stride.abs(), most });
         }
     }
-    terms.sort_by_key(|term| std::cmp::Reverse(term.stride));
-    // Terms of one stride are one term that reaches further.
-    let mut merged: Vec<Term> = Vec::new();
-    for term in terms {
-        match merged.last_mut() {
-            Some(last) if last.stride == term.stride => last.most += term.most,
-            _ => merged.push(term),
-        }
-    }
-    let mut rest = vec![(0i128, 0i128)];
-    for term in merged.iter().rev() {
-        let (gcd, sum) = rest[rest.len() - 1];
-        let gcd = if gcd == 0 { term.stride } else { extended_gcd(gcd, term.stride).0 };
-        rest.push((gcd, sum + term.stride * term.most));
-    }
-    rest.reverse();
-    let mut search = Search { terms: &merged, rest, chosen: Vec::new(), budget, spent: 0 };
-    match search.solve(0, target) {
-        Some(true) => Meeting::At(witness(a, &merged, &search.chosen)),
-        Some(false) => Meeting::Never(search.spent),
-        None => Meeting::Unknown,
+    match solve(terms, target, budget) {
+        Solution::Found(amounts) => Meeting::At(witness(a, amounts)),
+        Solution::None(cases) => Meeting::Never(cases),
+        Solution::Unknown => Meeting::Unknown,
     }
 }
 
 /// The element of `a` that a solution names. A merged term's value is spread over its axes, those of `a` first; the
 /// axes of `b` that run backwards were turned, which does not concern `a`.
-fn witness(a: &Layout, terms: &[Term], chosen: &[i128]) -> i64 {
-    let mut left: Vec<i128> = chosen.to_vec();
+fn witness(a: &Layout, mut left: Vec<(i128, i128)>) -> i64 {
     let mut element = i128::from(a.offset);
     for (&extent, &stride) in a.shape.iter().zip(&a.strides) {
         let most = extent as i128 - 1;
         if stride == 0 || most == 0 {
             continue;
         }
-        let Some(place) = terms.iter().position(|term| term.stride == i128::from(stride).abs()) else { continue };
-        let taken = left.get(place).map_or(0, |&left| left.min(most));
-        if let Some(left) = left.get_mut(place) {
+        let size = i128::from(stride).abs();
+        let left = left.iter_mut().find(|(stride, _)| *stride == size);
+        let taken = left.map_or(0, |(_, left)| {
+            let taken = (*left).min(most);
             *left -= taken;
-        }
+            taken
+        });
         let index = if stride < 0 { most - taken } else { taken };
         element += i128::from(stride) * index;
     }
