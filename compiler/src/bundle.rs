@@ -29,9 +29,14 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     let mut known: IndexMap<([u8; 32], u64), u64> = IndexMap::new();
     let (name, report) = (first.executable.name.clone(), first.executable.report.clone());
     let report_text = first.executable.report_text.clone();
-    let mut plans = Vec::new();
+    let (mut plans, mut bodies) = (Vec::new(), Vec::new());
     for program in std::iter::once(first).chain(rest) {
-        for mut plan in program.executable.plans {
+        let before = bodies.len() as u32;
+        let inner = program.executable.bodies.into_iter().map(|body| (body, true));
+        for (mut plan, is_body) in inner.chain(program.executable.plans.into_iter().map(|plan| (plan, false))) {
+            for step in &mut plan.steps {
+                step.kernel.renumber_bodies(|body| before + body);
+            }
             for value in &mut plan.values {
                 let place = &mut value.place;
                 if place.space != Space::Weights {
@@ -48,13 +53,13 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
                     offset
                 });
             }
-            plans.push(plan);
+            if is_body { bodies.push(plan) } else { plans.push(plan) }
         }
     }
     section.resize(section.len().next_multiple_of(ALIGNMENT as usize), 0);
     let block = Block::copied(&section).map_err(|error| fault(error.to_string()))?;
     let executable =
-        Executable { name, plans, fallback: None, weights_bytes: section.len() as u64, report, report_text };
+        Executable { name, plans, fallback: None, bodies, weights_bytes: section.len() as u64, report, report_text };
     let compiled = Compiled::new(executable, Weights::owned(block)).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -166,6 +166,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         name: graph.name.clone(),
         plans: vec![emit::emit(planned)?],
         fallback: None,
+        bodies: Vec::new(),
         weights_bytes: planned.weights_bytes,
         report: report_json.clone(),
         report_text: report.clone(),

@@ -66,7 +66,7 @@
 //! #         assumed_distinct: vec![(0, 1)],
 //! #     };
 //! #     let report = String::new();
-//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallback: None, weights_bytes: 0, report, report_text: String::new() };
+//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallback: None, bodies: Vec::new(), weights_bytes: 0, report, report_text: String::new() };
 //! #     Compiled::new(executable, Weights::none()).unwrap()
 //! # }
 //! use situ_runtime::{Argument, Compiled, Options, Session, Tensor};

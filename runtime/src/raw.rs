@@ -70,7 +70,7 @@ impl RawSession {
         let ranges = Vec::with_capacity(plan.inputs.len());
         let session = Session::with_arena(compiled.clone(), options, arena_bytes)?;
         let fallback = match fallback {
-            Some(fallback) => Some(Schedule::new(fallback, session.threads())?),
+            Some(fallback) => Some(Schedule::new(fallback, &compiled.executable, session.threads())?),
             None => None,
         };
         Ok(RawSession { session, fallback, policy, ranges })

@@ -39,6 +39,7 @@ impl AliasDb<'_> {
                 InputMode::Read => "an input nobody writes",
                 InputMode::Donate => "an input whose bytes are given up",
                 InputMode::InOut => "an input that is updated",
+                InputMode::Out => "an input that is only written",
             },
             Def::Constant(_) => "a constant",
             Def::Param(..) | Def::Result(..) => "a value of the program",

@@ -40,7 +40,8 @@ fn arguments<'a>(session: &Session, held: &'a mut [Tensor]) -> Vec<Argument<'a>>
         .map(|(tensor, mode)| match mode {
             InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
             InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
-            InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+            // A program has no `out` input; only bodies have.
+            InputMode::InOut | InputMode::Out => Argument::InOut(TensorMut::from(tensor)),
         })
         .collect()
 }

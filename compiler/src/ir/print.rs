@@ -56,6 +56,7 @@ impl Printer<'_> {
                 InputMode::Read => "input",
                 InputMode::Donate => "donate",
                 InputMode::InOut => "inout",
+                InputMode::Out => "out",
             };
             let line = format!("{mode} {}: {}", value_name(graph, input.value), graph.ty(input.value));
             self.line(1, &line);

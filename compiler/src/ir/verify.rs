@@ -3,7 +3,8 @@
 //! All mistakes are found at once. Later rules are asked only where the earlier ones hold, so that a mistake is told once.
 //!
 //! 1. Ids name things that exist, a value's definition points back to it, every instruction stands in one block.
-//! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values.
+//! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values, and none is
+//!    `out`, which is for the bodies that `lower` makes.
 //! 3. An operand is defined before its use and is visible: a kernel's body sees its parameters, its own results and
 //!    constants, nothing else.
 //! 4. Results have the types that the op's row infers; inputs and constants have types within bounds, and constants as
@@ -176,6 +177,9 @@ impl Verifier<'_> {
         for input in &graph.inputs {
             if input.name.is_empty() || graph.value(input.value).name != input.name {
                 self.note(2, None, format!("input {:?} is not called as its value", input.name));
+            }
+            if input.mode == InputMode::Out {
+                self.note(2, None, format!("input {:?} is only written, which only a body's may be", input.name));
             }
         }
         let mut seen: HashMap<&str, usize> = HashMap::new();

@@ -309,9 +309,9 @@ impl<'g> Sharing<'g> {
         match port.mode {
             InputMode::Read => Err(Reason::NotDonated { input: port.name.clone() }),
             InputMode::Donate => Ok(Root::Donated(input)),
-            InputMode::InOut if self.values[self.last(end)].final_of != Some(input) => Err(state()),
-            InputMode::InOut if self.values[value].final_of.is_some() => Err(state()),
-            InputMode::InOut => Ok(Root::State(input)),
+            _ if self.values[self.last(end)].final_of != Some(input) => Err(state()),
+            _ if self.values[value].final_of.is_some() => Err(state()),
+            InputMode::InOut | InputMode::Out => Ok(Root::State(input)),
         }
     }
 
@@ -329,7 +329,7 @@ impl<'g> Sharing<'g> {
                 match port.mode {
                     InputMode::Donate => Ok(Root::Donated(input)),
                     InputMode::Read => Err(Reason::NotDonated { input: port.name.clone() }),
-                    InputMode::InOut => Err(Reason::IsState { input: port.name.clone() }),
+                    InputMode::InOut | InputMode::Out => Err(Reason::IsState { input: port.name.clone() }),
                 }
             }
             _ => Ok(Root::Fresh),

@@ -82,6 +82,8 @@ pub enum Finding {
     Unassumed { written: String, other: String },
     /// A step of the fallback writes an input and touches another one, which may share its bytes.
     FallbackAliases { site: Site, written: u32, other: u32 },
+    /// Something is wrong with a body.
+    InBody { body: usize, finding: Box<Finding> },
     /// The regions of the plan are too intricate to be told apart in bounded time.
     TooComplex { step: usize },
 }
@@ -155,6 +157,7 @@ impl std::fmt::Display for Finding {
             Finding::FallbackAliases { site, written, other } => {
                 write!(f, "{site}: input {written} is written beside input {other}, which may share its bytes")
             }
+            Finding::InBody { body, finding } => write!(f, "body {body}: {finding}"),
             Finding::TooComplex { step } => {
                 write!(f, "step {step}: the regions up to here are too intricate to be told apart")
             }
