@@ -64,6 +64,8 @@ impl Default for Options {
 pub enum Error {
     /// The model is wrong; every mistake, in order.
     Invalid(Vec<Diagnostic>),
+    /// A valid program that cannot be compiled yet, and why.
+    Unsupported(String),
     /// The plan needs more than the budget allows, both in bytes.
     Budget { arena_bytes: u64, max_peak: u64 },
     /// A mistake of ours.
@@ -85,6 +87,7 @@ impl std::fmt::Display for Error {
                 }
                 Ok(())
             }
+            Error::Unsupported(why) => write!(f, "unsupported: {why}"),
             Error::Budget { arena_bytes, max_peak } => {
                 write!(f, "the plan needs {arena_bytes} bytes, the budget is {max_peak}")
             }
@@ -135,6 +138,9 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let mistakes = ir::verify(graph);
     if !mistakes.is_empty() {
         return Err(Error::Invalid(mistakes));
+    }
+    if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
+        return Err(Error::Unsupported(format!("a plan has no {} yet", inst.op.name())));
     }
     let functional = make_functional(graph)?;
     let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
@@ -200,6 +206,9 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
 
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
+    if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
+        return Err(Error::Unsupported(format!("a functional form of {} is not made yet", inst.op.name())));
+    }
     let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
     Ok(functional)
@@ -232,6 +241,9 @@ pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Resu
         "source" => Ok(ir::print(graph)),
         "functional" => make_functional(graph).map(|graph| ir::print(&graph)),
         "rewrite" => make_functional(graph).and_then(|functional| {
+            if let Some(inst) = functional.insts.iter().find(|inst| inst.op.is_control()) {
+                return Err(Error::Unsupported(format!("{} is not rewritten yet", inst.op.name())));
+            }
             let (rewritten, _) = rewrite::optimize(functional, &rewrite_options(options))?;
             Ok(ir::print(&rewritten))
         }),

@@ -90,7 +90,7 @@ pub fn analyze_with(graph: &Graph, external: External) -> AliasDb<'_> {
                 continue;
             }
             match inst.op.row().storage {
-                Storage::Fresh => {}
+                Storage::Fresh | Storage::Yielded => {}
                 Storage::ViewOf(operand) | Storage::MayViewOf(operand) => {
                     let operand = inst.operands[operand];
                     // Where strides forbid the view, placement has made the result a storage of its own.

@@ -244,6 +244,7 @@ pub fn compile_and_run(graph: Graph, inputs: &[eval::Tensor]) -> Result<Vec<eval
         pipeline::Error::Invalid(mistakes) if mistakes.iter().all(|mistake| mistake.kind == Kind::Unsupported) => {
             conformance::Failure::Unsupported(pipeline::Error::Invalid(mistakes).to_string())
         }
+        unsupported @ pipeline::Error::Unsupported(_) => conformance::Failure::Unsupported(unsupported.to_string()),
         other => conformance::Failure::Wrong(other.to_string()),
     })?;
     let wrong = |failure: Failure| conformance::Failure::Wrong(failure.message);

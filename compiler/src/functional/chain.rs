@@ -108,7 +108,7 @@ impl<'a> Chains<'a> {
         }
         let operand = match inst.op.row().storage {
             Storage::ViewOf(operand) | Storage::MayViewOf(operand) => Some(inst.operands[operand]),
-            Storage::Fresh => None,
+            Storage::Fresh | Storage::Yielded => None,
         };
         let is_view = operand.is_some_and(|operand| {
             let root = self.aliases.storage(operand);
@@ -297,7 +297,7 @@ impl<'a> Chains<'a> {
         match inst.op.row().storage {
             _ if inst.mutates => Ok(inst.operands[0]),
             Storage::ViewOf(operand) | Storage::MayViewOf(operand) => Ok(inst.operands[operand]),
-            Storage::Fresh => Err(fault(format!("{} is no view", inst.op.name()))),
+            Storage::Fresh | Storage::Yielded => Err(fault(format!("{} is no view", inst.op.name()))),
         }
     }
 

@@ -21,9 +21,10 @@ use std::ops::Deref;
 
 use crate::alias::AliasDb;
 use crate::diagnostic::Fault;
+use crate::ir::verify::captured;
 use crate::ir::{Graph, InstId, ValueId};
 
-/// A graph without writes. Only `functional` and `rewrite` make one.
+/// A graph without writes, whose regions take all they use through their parameters. Only `functional` and `rewrite` make one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PureGraph(Graph);
 
@@ -35,10 +36,20 @@ impl Deref for PureGraph {
 }
 
 impl PureGraph {
-    /// Takes a graph that has no mutating instruction; the caller vouches for the outputs and finals.
+    /// Takes a graph that has no mutating instruction and whose regions are isolated; the caller vouches for the outputs
+    /// and finals.
     pub(crate) fn new(graph: Graph) -> Result<PureGraph, Fault> {
         match graph.insts.iter().find(|inst| inst.mutates) {
-            Some(inst) => Err(Fault { stage: "functional", message: format!("{} still writes", inst.op.name()) }),
+            Some(inst) => {
+                return Err(Fault { stage: "functional", message: format!("{} still writes", inst.op.name()) });
+            }
+            None => {}
+        }
+        match captured(&graph) {
+            Some((inst, value)) => {
+                let (op, value) = (graph.inst(inst).op.name(), graph.display(value));
+                Err(Fault { stage: "functional", message: format!("{op} still sees {value} past its parameters") })
+            }
             None => Ok(PureGraph(graph)),
         }
     }

@@ -69,6 +69,7 @@ fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
     }
     let row = inst.op.row();
     match row.storage {
+        Storage::Yielded => {}
         Storage::Fresh => match row.layout {
             LayoutRule::Contiguous | LayoutRule::View => {}
             LayoutRule::Elementwise => {

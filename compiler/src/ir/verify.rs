@@ -6,11 +6,11 @@
 //! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values, and none is
 //!    `out`, which is for the bodies that `lower` makes.
 //! 3. An operand is defined before its use and is visible: a kernel's body sees its parameters, its own results and
-//!    constants, nothing else.
+//!    constants, nothing else; the regions of `if`, `loop` and `scan` see what is around them too.
 //! 4. Results have the types that the op's row infers; inputs and constants have types within bounds, and constants as
 //!    many bytes as their type.
-//! 5. A kernel has one body, whose parameters have the operands' types and whose yields the results'; no other op has a
-//!    body, and nothing writes inside one.
+//! 5. An op has the regions its row says, their parameters and yields have the types it says ([`Op::regions`]), and they
+//!    nest at most [`MAX_NESTING`] deep. Nothing writes inside a kernel.
 //! 6. Only an op with a mutating form writes; its result has the type of operand 0; `copy` does nothing else.
 //! 7. What is written is a `donate` or `inout` input or a value of the program, never a `read` input or a constant,
 //!    whether directly or through views.
@@ -18,6 +18,7 @@
 //! 9. `view` is possible with its operand's strides.
 //! 10. A tie names an operand with the type of result 0.
 //! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
+//! 12. Asked by [`captured`] alone: no region sees anything but its parameters, its own results and constants.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,6 +26,7 @@ use super::constant::{Constant, ConstantData, Distribution};
 use super::graph::{BlockId, Def, Graph, InstId, ValueId};
 use super::layout::{Placements, placements};
 use crate::diagnostic::Diagnostic;
+use crate::ops::control::MAX_NESTING;
 use crate::ops::{Mutation, Op, PointFn};
 use crate::types::{DType, InputMode, TensorType};
 
@@ -76,6 +78,28 @@ pub fn mistakes(graph: &Graph) -> Vec<Violation> {
         verifier.writes();
     }
     verifier.found
+}
+
+/// Rule 12: the first value that a region of `if`, `loop` or `scan` takes from outside past its parameters, and the
+/// instruction the region belongs to.
+pub fn captured(graph: &Graph) -> Option<(InstId, ValueId)> {
+    graph.blocks.iter().flat_map(|block| &block.insts).find_map(|&id| {
+        let inst = graph.inst(id);
+        inst.regions.iter().find_map(|&region| {
+            let own: HashSet<ValueId> = values_of(graph, region).collect();
+            let block = graph.block(region);
+            let read = block.insts.iter().flat_map(|&inner| &graph.inst(inner).operands).chain(&block.yields);
+            let foreign = |value: &ValueId| graph.constant_of(*value).is_none() && !own.contains(value);
+            read.copied().find(foreign).map(|value| (id, value))
+        })
+    })
+}
+
+/// Parameters of a block and results of its instructions, without those of regions inside.
+fn values_of(graph: &Graph, block: BlockId) -> impl Iterator<Item = ValueId> + '_ {
+    let block = graph.block(block);
+    let results = block.insts.iter().flat_map(|&id| graph.inst(id).results.iter().copied());
+    block.params.iter().copied().chain(results)
 }
 
 /// A value's name even where the graph is broken.
@@ -211,7 +235,9 @@ impl Verifier<'_> {
     /// Rules 3 and 5 (whose body is whose), in program order.
     fn scopes(&mut self) {
         let mut owned = vec![false; self.graph.blocks.len()];
-        let local = self.scope(Graph::BODY, &mut owned);
+        let mut visible = HashSet::new();
+        self.scope(Graph::BODY, &mut owned, &mut visible, 0);
+        let local = visible;
         let ends = self.graph.outputs.iter().map(|output| output.value);
         for value in ends.chain(self.graph.finals.iter().map(|entry| entry.1)) {
             let visible = match self.graph.value(value).def {
@@ -225,20 +251,23 @@ impl Verifier<'_> {
         }
     }
 
-    /// Walks a block and the bodies in it; the values defined in the block itself.
-    fn scope(&mut self, block: BlockId, owned: &mut [bool]) -> HashSet<ValueId> {
+    /// Walks a block and the regions in it. `local` holds what is visible in the block besides constants and, outside of
+    /// kernels, inputs; the block's own values are in it afterwards.
+    fn scope(&mut self, block: BlockId, owned: &mut [bool], local: &mut HashSet<ValueId>, depth: usize) {
         let graph = self.graph;
         owned[block.index()] = true;
-        let mut local: HashSet<ValueId> = graph.block(block).params.iter().copied().collect();
+        local.extend(graph.block(block).params.iter().copied());
+        if block == Graph::BODY {
+            local.extend(graph.inputs.iter().map(|input| input.value));
+        }
         let visible = |value: ValueId, local: &HashSet<ValueId>| match graph.value(value).def {
             Def::Constant(_) => true,
-            Def::Input(_) => block == Graph::BODY,
-            Def::Param(..) | Def::Result(..) => local.contains(&value),
+            Def::Input(_) | Def::Param(..) | Def::Result(..) => local.contains(&value),
         };
         for &id in &graph.block(block).insts {
             let inst = graph.inst(id);
             for &operand in &inst.operands {
-                if !visible(operand, &local) {
+                if !visible(operand, local) {
                     let name = shown(graph, operand);
                     self.note(3, Some(id), format!("{name} is used before it is defined, or is not visible here"));
                 }
@@ -246,18 +275,25 @@ impl Verifier<'_> {
             for &region in &inst.regions {
                 if owned[region.index()] {
                     self.note(5, Some(id), "a body belongs to two instructions");
+                } else if depth >= MAX_NESTING {
+                    self.note(5, Some(id), format!("regions nest at most {MAX_NESTING} deep"));
+                } else if inst.op.is_control() {
+                    self.scope(region, owned, local, depth + 1);
+                    // What a region defines is not visible behind it.
+                    for value in values_of(graph, region) {
+                        local.remove(&value);
+                    }
                 } else {
-                    self.scope(region, owned);
+                    self.scope(region, owned, &mut HashSet::new(), depth + 1);
                 }
             }
             local.extend(inst.results.iter().copied());
         }
         for &value in &graph.block(block).yields {
-            if !visible(value, &local) {
+            if !visible(value, local) {
                 self.note(3, None, format!("{} is yielded but not visible in the body", shown(graph, value)));
             }
         }
-        local
     }
 
     /// Rules 4, 5, 6 and 10.
@@ -266,6 +302,10 @@ impl Verifier<'_> {
         // An arena may hold instructions that no block names any more; they are not part of the graph.
         let standing =
             graph.blocks.iter().enumerate().flat_map(|(at, block)| block.insts.iter().map(move |&id| (at, id)));
+        let mut kernels = vec![false; graph.blocks.len()];
+        for inst in graph.insts.iter().filter(|inst| !inst.op.is_control()) {
+            inst.regions.iter().for_each(|region| kernels[region.index()] = true);
+        }
         for (block, id) in standing {
             let inst = graph.inst(id);
             let types: Vec<TensorType> = inst.operands.iter().map(|&operand| graph.ty(operand).clone()).collect();
@@ -282,9 +322,8 @@ impl Verifier<'_> {
                     let message = format!("results have types {}, expected {}", list(&results), list(&inferred));
                     self.note(4, Some(id), message);
                 }
-                Ok(_) => {}
+                Ok(_) => self.regions_of(id, &types, &results),
             }
-            self.body_of(id, &types, &results);
             let row = inst.op.row();
             match row.mutation {
                 Mutation::Never if inst.mutates => {
@@ -294,7 +333,7 @@ impl Verifier<'_> {
                     let name = inst.op.name();
                     self.note(6, Some(id), format!("{name} exists only as {name}_"));
                 }
-                _ if inst.mutates && block > 0 => self.note(5, Some(id), "nothing is written inside a kernel"),
+                _ if inst.mutates && kernels[block] => self.note(5, Some(id), "nothing is written inside a kernel"),
                 _ if inst.mutates && results.first() != types.first() => {
                     let name = inst.op.name();
                     self.note(6, Some(id), format!("{name}_ writes {} into {}", results[0], types[0]));
@@ -309,22 +348,24 @@ impl Verifier<'_> {
         }
     }
 
-    fn body_of(&mut self, id: InstId, operands: &[TensorType], results: &[TensorType]) {
+    fn regions_of(&mut self, id: InstId, operands: &[TensorType], results: &[TensorType]) {
         let graph = self.graph;
         let inst = graph.inst(id);
-        let expected = usize::from(matches!(inst.op, Op::Kernel { .. }));
-        if inst.regions.len() != expected {
-            let found = inst.regions.len();
-            return self.note(5, Some(id), format!("{} has {expected} bodies, found {found}", inst.op.name()));
+        let name = inst.op.name();
+        let expected = inst.op.regions(operands, results);
+        if inst.regions.len() != expected.len() {
+            let (found, expected) = (inst.regions.len(), expected.len());
+            return self.note(5, Some(id), format!("{name} has {expected} bodies, found {found}"));
         }
-        let Some(&region) = inst.regions.first() else { return };
-        let body = graph.block(region);
         let types = |values: &[ValueId]| values.iter().map(|&value| graph.ty(value).clone()).collect::<Vec<_>>();
-        if types(&body.params) != operands {
-            self.note(5, Some(id), "the parameters of the body do not have the operands' types");
-        }
-        if types(&body.yields) != results {
-            self.note(5, Some(id), "the body does not yield the results' types");
+        for (&region, expected) in inst.regions.iter().zip(&expected) {
+            let body = graph.block(region);
+            if types(&body.params) != expected.params {
+                self.note(5, Some(id), format!("the parameters of a body of {name} do not have the operands' types"));
+            }
+            if types(&body.yields) != expected.yields {
+                self.note(5, Some(id), format!("a body of {name} does not yield the results' types"));
+            }
         }
     }
 

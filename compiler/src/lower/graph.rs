@@ -211,6 +211,7 @@ impl Lowering<'_> {
             Class::Opaque => self.opaque(inst),
             Class::Point | Class::Row | Class::Contraction => self.kernel(inst),
             Class::Kernel => self.kernel(inst),
+            Class::Control => Err(fault(format!("{} has no kernel", inst.op.name()))),
             Class::Composite => Err(fault(format!("{} was not decomposed", inst.op.name()))),
         }
     }
