@@ -6,16 +6,18 @@
 
 use indexmap::IndexMap;
 use situ_runtime::executable::Executable;
+use situ_runtime::kernel::control::workspace_bytes;
 use situ_runtime::wire::Compiled;
 
 use crate::diagnostic::{Diagnostic, Fault};
 use crate::functional::{self, PureGraph};
 use crate::ir::{self, Graph};
-use crate::lower::{self, LowerOptions};
+use crate::lower::{self, BodyScratch, KernelGraph, LowerOptions, Lowered};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
 use crate::report::{self, Decisions};
 use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
+use crate::types::InputMode;
 use crate::{alias, emit};
 
 /// What the caller chooses; the default is what `situ compile` does without flags.
@@ -115,6 +117,8 @@ pub struct Compilation {
 #[derive(Clone, Debug)]
 pub struct Decided {
     pub planned: Planned,
+    /// What branches and loops run, innermost first.
+    pub bodies: Vec<Planned>,
     pub rules: IndexMap<&'static str, usize>,
     /// Arena of the best plan with every tie refused, in bytes.
     pub without_inplace: u64,
@@ -126,6 +130,7 @@ impl Decided {
         Decisions {
             rules: &self.rules,
             planned: &self.planned,
+            bodies: &self.bodies,
             arena_bytes_without_inplace: self.without_inplace,
             saved_bytes: 0,
             notes: &self.notes,
@@ -139,14 +144,11 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     if !mistakes.is_empty() {
         return Err(Error::Invalid(mistakes));
     }
-    if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
-        return Err(Error::Unsupported(format!("a plan has no {} yet", inst.op.name())));
-    }
     let functional = make_functional(graph)?;
     let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
     verify_stage("rewrite", &rewritten)?;
     let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
-    lowered.source_ops = graph.body().insts.len();
+    lowered.main.source_ops = graph.blocks.iter().map(|block| block.insts.len()).sum();
     let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
     let place_options = PlaceOptions {
         inplace: options.inplace,
@@ -155,16 +157,13 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         threads: options.threads,
         ..PlaceOptions::default()
     };
-    let place_and_plan = |place_options: &PlaceOptions| -> Result<Planned, Fault> {
-        plan::plan(place::place(lowered.clone(), place_options)?, &plan_options)
-    };
-    let planned = place_and_plan(&place_options)?;
+    let (planned, bodies) = place_and_plan(&lowered, &place_options, &plan_options)?;
     let without_inplace = if options.inplace {
-        place_and_plan(&PlaceOptions { inplace: false, ..place_options })?.arena_bytes
+        place_and_plan(&lowered, &PlaceOptions { inplace: false, ..place_options }, &plan_options)?.0.arena_bytes
     } else {
         planned.arena_bytes
     };
-    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes: notes(&rewrites) };
+    let decided = Decided { planned, bodies, rules: rewrites.rules.clone(), without_inplace, notes: notes(&rewrites) };
     let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
     let planned = &decided.planned;
 
@@ -172,7 +171,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         name: graph.name.clone(),
         plans: vec![emit::emit(planned)?],
         fallback: None,
-        bodies: Vec::new(),
+        bodies: decided.bodies.iter().map(emit::emit).collect::<Result<_, _>>()?,
         weights_bytes: planned.weights_bytes,
         report: report_json.clone(),
         report_text: report.clone(),
@@ -192,6 +191,35 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     Ok(Compilation { compiled, report, report_json, functional, rewritten, decided })
 }
 
+/// Chooses order, ties and offsets of every graph, innermost first, because a node that runs bodies needs their arenas as
+/// scratch: the program, and its bodies.
+fn place_and_plan(
+    lowered: &Lowered,
+    options: &PlaceOptions,
+    plan_options: &PlanOptions,
+) -> Result<(Planned, Vec<Planned>), Fault> {
+    let mut bodies: Vec<Planned> = Vec::with_capacity(lowered.bodies.len());
+    let mut options = options.clone();
+    let mut arrange = |graph: &KernelGraph, bodies: &[Planned]| -> Result<Planned, Fault> {
+        let mut graph = graph.clone();
+        for node in graph.nodes.iter_mut().filter(|node| node.kernel.bodies().next().is_some()) {
+            let scratch =
+                |bytes: fn(&Planned) -> u64| workspace_bytes(&node.kernel, |body| bytes(&bodies[body as usize]));
+            let (least, unshared) = (scratch(|body| body.lower_bound_bytes), scratch(|body| body.unshared_bytes));
+            node.workspace = scratch(|body| body.arena_bytes);
+            node.scratch = Some(BodyScratch { least, unshared });
+        }
+        let planned = plan::plan(place::place(graph, &options)?, plan_options)?;
+        // A limit on ties is one for all graphs together.
+        options.tie_limit = options.tie_limit.map(|limit| limit - planned.placed.ties.len().min(limit));
+        Ok(planned)
+    };
+    for graph in &lowered.bodies {
+        bodies.push(arrange(graph, &bodies)?);
+    }
+    Ok((arrange(&lowered.main, &bodies)?, bodies))
+}
+
 /// Facts of the rewriter that belong in a report.
 fn notes(rewrites: &RewriteReport) -> Vec<String> {
     let mut notes = vec![format!(
@@ -207,7 +235,14 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
     if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
-        return Err(Error::Unsupported(format!("a functional form of {} is not made yet", inst.op.name())));
+        let mut pure = graph.clone();
+        if pure.finals.is_empty() {
+            let inputs = graph.inputs.iter().enumerate();
+            let state = inputs.filter(|(_, input)| input.mode == InputMode::InOut);
+            pure.finals = state.map(|(position, input)| (position as u32, input.value)).collect();
+        }
+        return PureGraph::new(pure)
+            .map_err(|_| Error::Unsupported(format!("a functional form of {} is not made yet", inst.op.name())));
     }
     let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
@@ -241,9 +276,6 @@ pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Resu
         "source" => Ok(ir::print(graph)),
         "functional" => make_functional(graph).map(|graph| ir::print(&graph)),
         "rewrite" => make_functional(graph).and_then(|functional| {
-            if let Some(inst) = functional.insts.iter().find(|inst| inst.op.is_control()) {
-                return Err(Error::Unsupported(format!("{} is not rewritten yet", inst.op.name())));
-            }
             let (rewritten, _) = rewrite::optimize(functional, &rewrite_options(options))?;
             Ok(ir::print(&rewritten))
         }),

@@ -111,11 +111,11 @@ impl Schedule {
                     let control = Control::new(plan, step, executable, threads);
                     Ready::Control(Box::new(control.map_err(|inner| Unprepared { step: index, ..inner })?))
                 }
-                _ => Ready::Call(PreparedStep::new(plan, step, threads).map_err(|why| Unprepared {
-                    step: index,
-                    label: step.label.clone(),
-                    why,
-                })?),
+                _ => {
+                    let prepared = PreparedStep::new(plan, step, threads);
+                    let unprepared = |why| Unprepared { step: index, label: step.label.clone(), why };
+                    Ready::Call(Box::new(prepared.map_err(unprepared)?))
+                }
             });
             for write in &step.writes {
                 let Space::Input(input) = plan.values[write.access.value as usize].place.space else { continue };

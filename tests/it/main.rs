@@ -6,6 +6,7 @@ mod tidy;
 mod docs;
 mod text;
 mod alias;
+mod bodies;
 mod control;
 mod functional;
 mod kernels;

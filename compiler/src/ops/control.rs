@@ -14,8 +14,8 @@ use super::Inferred;
 use super::table::Op;
 use crate::types::{DType, TensorType};
 
-/// How deep regions may nest: a bound on the depth of every recursion over them.
-pub const MAX_NESTING: usize = 32;
+/// How deep regions may nest: a bound on the depth of every recursion over them, here and where they run.
+pub use situ_runtime::kernel::control::MAX_NESTING;
 
 /// The types of one region's parameters and yields.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub struct Decisions<'a> {
     /// How often each rewrite rule was used, in the order of first use.
     pub rules: &'a IndexMap<&'static str, usize>,
     pub planned: &'a Planned,
+    /// What branches and loops run, innermost first.
+    pub bodies: &'a [Planned],
     /// Arena of the best plan with every tie refused.
     pub arena_bytes_without_inplace: u64,
     /// Bytes of values kept for the backward pass.

@@ -18,7 +18,7 @@ use crate::kernel::Kernel;
 use crate::types::{DType, InputMode, Layout};
 
 /// How deep bodies may be nested.
-pub const MAX_NESTING: usize = 16;
+pub const MAX_NESTING: usize = 32;
 
 /// The most operands, results included, of a step that runs bodies.
 pub const MAX_PORTS: usize = 1024;
@@ -112,7 +112,7 @@ pub fn workspace_bytes(kernel: &Kernel, arena_bytes: impl Fn(u32) -> u64) -> u64
 
 /// Whether `reads` and `writes` fit `kernel`, apart from its bodies: whoever runs them lends blocks of bytes, so every
 /// access is one.
-pub(crate) fn validate(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Result<(), String> {
+pub fn validate(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Result<(), String> {
     let is_block = |layout: &Layout| layout.is_empty() || layout.is_dense();
     if reads.len() + writes.len() > MAX_PORTS {
         return Err(format!("more than {MAX_PORTS} operands"));
