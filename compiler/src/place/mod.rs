@@ -127,16 +127,15 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
 }
 
 /// State that only changes places (`a, b = b, a`) would need every copy to come before every other: each copy overwrites
-/// what the next one reads. One value of each such cycle is set aside first.
+/// what the next one reads. One value of each such cycle is set aside first; state that ends as another order of itself
+/// (`a = a.T`) is a cycle of one.
 fn part_cycles_of_state(graph: &mut KernelGraph) {
     // `sources[i]` is `(node, j)` when the last copy into input `i` reads input `j`.
     let mut sources: Vec<Option<(usize, usize)>> = vec![None; graph.inputs.len()];
     for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {
         let target = graph.buffer(node.writes[0].access.value).kind;
         let source = graph.buffer(node.reads[0].value).kind;
-        if let (BufferKind::Final(to), BufferKind::Input(from)) = (target, source)
-            && to != from
-        {
+        if let (BufferKind::Final(to), BufferKind::Input(from)) = (target, source) {
             sources[to as usize] = Some((number, from as usize));
         }
     }

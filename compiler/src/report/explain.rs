@@ -3,13 +3,19 @@
 use situ_runtime::executable::Space;
 
 use super::words::{grouped, proof, reason, size};
-use super::{Decisions, is_named};
-use crate::plan::Owner;
+use super::{Decisions, Part, is_named};
+use crate::plan::{Owner, Planned};
 
 /// Explains the value called `name` (with or without `%`); `None` when no buffer has that name, which means that the
 /// value was rewritten away or is a view.
 pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
-    let planned = decisions.planned;
+    let told: String = decisions.parts().map(|part| explain_in(part, name)).collect();
+    (!told.is_empty()).then_some(told)
+}
+
+/// What the program or one of its bodies has to say of a value.
+fn explain_in(part: Part, name: &str) -> String {
+    let planned = part.planned;
     let placed = &planned.placed;
     let graph = &placed.graph;
     let mut text = String::new();
@@ -19,12 +25,18 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
     };
     let buffers: Vec<usize> =
         (0..graph.buffers.len()).filter(|&buffer| is_named(&graph.buffers[buffer].name, name)).collect();
+    if let (Some(body), false) = (part.body, buffers.is_empty()) {
+        said(format!("In {body}:"));
+    }
     for &buffer in &buffers {
         let it = &graph.buffers[buffer];
         let place = planned.places[buffer];
         let space = match place.space {
             Space::Arena => "the arena".to_string(),
             Space::Weights => "the weights".to_string(),
+            Space::Input(input) if part.body.is_some() => {
+                format!("what is lent as {}", graph.inputs[input as usize].name)
+            }
             Space::Input(input) => format!("the bytes of input {}", graph.inputs[input as usize].name),
         };
         said(format!("{} is {}, {} bytes ({}).", it.name, it.ty, grouped(it.bytes()), size(it.bytes())));
@@ -45,7 +57,7 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
         let offset = place.offset + placed.homes[buffer].offset;
         said(format!("It lies at {} of {space}{when}.", grouped(offset)));
         let shares: Vec<&str> = (0..graph.buffers.len())
-            .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(decisions, other))
+            .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(planned, other))
             .map(|other| graph.buffers[other].name.as_str())
             .collect();
         if !shares.is_empty() {
@@ -88,10 +100,10 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
     if !rules.is_empty() {
         said(format!("Rules that led to it: {}.", rules.join(", ")));
     }
-    (!text.is_empty()).then_some(text)
+    text
 }
 
 /// Whether a buffer is a value of its own, and not another name for one.
-fn is_distinct(decisions: &Decisions, buffer: usize) -> bool {
-    decisions.planned.placed.elided[buffer].is_none()
+fn is_distinct(planned: &Planned, buffer: usize) -> bool {
+    planned.placed.elided[buffer].is_none()
 }

@@ -73,7 +73,7 @@ fn outline(graph: &Graph, inst: &Inst, region: BlockId) -> Result<PureGraph, Fau
     for operand in shape.arguments {
         if let Def::Constant(constant) = graph.value(inst.operands[operand]).def {
             let param = graph.block(region).params[operand - shape.first + shape.ahead];
-            let constant = new.constant(graph.constant(constant));
+            let constant = new.constant(graph.constant(constant))?;
             new.stand(param, constant);
         }
     }

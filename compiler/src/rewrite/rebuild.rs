@@ -3,6 +3,10 @@
 //! Every pass over whole graphs in this stage reads one graph and writes a new one; nothing is patched. Inputs and their
 //! order stay, constants are taken over when they are first used, and literals are shared by their bits.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use crate::diagnostic::Fault;
@@ -23,6 +27,8 @@ pub(super) struct Rebuild<'a> {
     literals: IndexMap<(DType, u64), ValueId>,
     /// Constants of the new graph that have a name.
     named: IndexMap<String, ValueId>,
+    /// Values of the source by name, once somebody has asked.
+    names: OnceCell<HashMap<&'a str, ValueId>>,
     /// Whether the new graph is made of one block of the source.
     is_block: bool,
 }
@@ -41,7 +47,15 @@ impl<'a> Rebuild<'a> {
     fn empty(source: &'a Graph) -> Rebuild<'a> {
         let map = vec![None; source.values.len()];
         let graph = Graph::new(source.name.clone());
-        Rebuild { source, graph, map, literals: IndexMap::new(), named: IndexMap::new(), is_block: false }
+        Rebuild {
+            source,
+            graph,
+            map,
+            literals: IndexMap::new(),
+            named: IndexMap::new(),
+            names: OnceCell::new(),
+            is_block: false,
+        }
     }
 
     /// Begins a graph of one block of `source`: an input for each parameter, with the mode `mode` gives it.
@@ -80,39 +94,31 @@ impl<'a> Rebuild<'a> {
 
     /// A constant of another graph: the one that is here already, if it is the same, else a new one under a name that
     /// nobody has.
-    pub fn constant(&mut self, constant: &Constant) -> ValueId {
+    pub fn constant(&mut self, constant: &Constant) -> Result<ValueId, Fault> {
         if let (true, Some(bits)) = (constant.is_inline(), constant.splat()) {
-            return self.literal(constant.ty.dtype, bits);
+            return Ok(self.literal(constant.ty.dtype, bits));
         }
-        let mut constant = constant.clone();
-        let own = constant.name.clone();
+        let is_this = |other: &Constant| is_same(constant, other);
+        let mut name = constant.name.clone();
         for attempt in 0.. {
-            match self.named.get(&constant.name) {
-                Some(&known) => {
-                    let held = self.graph.constant_of(known).cloned().unwrap_or_else(|| constant.clone());
-                    if is_same(
-                        &Constant { name: own.clone(), ..held },
-                        &Constant { name: own.clone(), ..constant.clone() },
-                    ) {
-                        return known;
-                    }
-                }
-                None if !self.is_taken(&constant) => break,
-                None => {}
+            let of_source = self.names.get_or_init(|| names(self.source)).get(name.as_str()).copied();
+            if let Some(value) = of_source
+                && self.source.constant_of(value).is_some_and(is_this)
+            {
+                return self.value(value);
             }
-            constant.name = format!("{own}.{attempt}");
+            let known = self.named.get(&name).copied();
+            if let Some(value) = known
+                && self.graph.constant_of(value).is_some_and(is_this)
+            {
+                return Ok(value);
+            }
+            if of_source.is_none() && known.is_none() {
+                break;
+            }
+            name = format!("{}.{attempt}", constant.name);
         }
-        self.add_constant(constant)
-    }
-
-    /// Whether the source has a value of that name which is not this constant.
-    fn is_taken(&self, constant: &Constant) -> bool {
-        let source = self.source;
-        let mut named = source.values.iter().filter(|value| !constant.name.is_empty() && value.name == constant.name);
-        named.any(|value| match value.def {
-            Def::Constant(id) => !is_same(source.constant(id), constant),
-            _ => true,
-        })
+        Ok(self.add_constant(Constant { name, ..constant.clone() }))
     }
 
     /// Lets `new` stand for `old` from now on, under its own name.
@@ -278,26 +284,28 @@ impl Copy<'_> {
         let value = if std::ptr::eq(self.from, new.source) {
             new.add_constant(constant.clone())
         } else {
-            new.constant(constant)
+            new.constant(constant)?
         };
         self.map[old.index()] = Some(value);
         Ok(value)
     }
 }
 
-/// Whether two constants are the same, without comparing bytes that are stored once.
+fn names(graph: &Graph) -> HashMap<&str, ValueId> {
+    let named = graph.values.iter().enumerate().filter(|(_, value)| !value.name.is_empty());
+    named.map(|(at, value)| (value.name.as_str(), ValueId(at as u32))).collect()
+}
+
+/// Whether two constants have the same elements and type, without comparing bytes that are stored once.
 fn is_same(a: &Constant, b: &Constant) -> bool {
-    match (&a.data, &b.data) {
-        (ConstantData::Bytes(x), ConstantData::Bytes(y)) if std::sync::Arc::ptr_eq(x, y) => {
-            a.name == b.name && a.ty == b.ty
+    let stored_once = match (&a.data, &b.data) {
+        (ConstantData::Bytes(x), ConstantData::Bytes(y)) => Arc::ptr_eq(x, y),
+        (ConstantData::Mapped { file: x, offset: i }, ConstantData::Mapped { file: y, offset: j }) => {
+            x.as_ptr() == y.as_ptr() && i == j
         }
-        (ConstantData::Mapped { file: x, offset: i }, ConstantData::Mapped { file: y, offset: j })
-            if x.as_ptr() == y.as_ptr() && i == j =>
-        {
-            a.name == b.name && a.ty == b.ty
-        }
-        _ => a == b,
-    }
+        _ => false,
+    };
+    a.ty == b.ty && (stored_once || *a == Constant { name: a.name.clone(), ..b.clone() })
 }
 
 /// Takes instructions whose results nobody needs out of the body. Their arena places stay.

@@ -342,7 +342,7 @@ impl<'p> Replay<'p> {
         for (number, write) in step.writes.iter().enumerate() {
             let Some(base) = write.base else {
                 kept.push(false);
-                if keeps_content(&step.kernel, number) {
+                if keeps_content(&step.kernel, number) && !write.access.layout.is_empty() {
                     self.base_gone(index, number, write, "nothing");
                 }
                 continue;
