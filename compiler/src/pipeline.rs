@@ -78,6 +78,15 @@ impl From<Fault> for Error {
     }
 }
 
+impl From<functional::Stop> for Error {
+    fn from(stop: functional::Stop) -> Error {
+        match stop {
+            functional::Stop::Unsupported(what) => Error::Unsupported(what),
+            functional::Stop::Fault(fault) => Error::Fault(fault),
+        }
+    }
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -205,9 +214,6 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
 
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
-    if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
-        return Err(Error::Unsupported(format!("a functional form of {} is not made yet", inst.op.name())));
-    }
     let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
     Ok(functional)
