@@ -17,7 +17,6 @@ use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
 use crate::report::{self, Decisions};
 use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
-use crate::types::InputMode;
 use crate::{alias, emit};
 
 /// What the caller chooses; the default is what `situ compile` does without flags.
@@ -77,6 +76,15 @@ pub enum Error {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         Error::Fault(fault)
+    }
+}
+
+impl From<functional::Stop> for Error {
+    fn from(stop: functional::Stop) -> Error {
+        match stop {
+            functional::Stop::Unsupported(what) => Error::Unsupported(what),
+            functional::Stop::Fault(fault) => Error::Fault(fault),
+        }
     }
 }
 
@@ -234,15 +242,9 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
 
 /// The functional form of a verified graph.
 pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
-    if let Some(inst) = graph.insts.iter().find(|inst| inst.op.is_control()) {
-        let mut pure = graph.clone();
-        if pure.finals.is_empty() {
-            let inputs = graph.inputs.iter().enumerate();
-            let state = inputs.filter(|(_, input)| input.mode == InputMode::InOut);
-            pure.finals = state.map(|(position, input)| (position as u32, input.value)).collect();
-        }
-        return PureGraph::new(pure)
-            .map_err(|_| Error::Unsupported(format!("a functional form of {} is not made yet", inst.op.name())));
+    // A graph that names its final values has that form already.
+    if !graph.finals.is_empty() {
+        return Ok(PureGraph::new(graph.clone())?);
     }
     let (functional, _) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;

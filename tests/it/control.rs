@@ -5,7 +5,10 @@ use situ::ir::{Builder, verify, verify::captured};
 use situ::pipeline::{self, Options};
 use situ::types::{DType, TensorType};
 
+use crate::functional::generated::{agrees_on, runner};
+use crate::support::controlled::{nodes, program};
 use crate::text::{complaints, graph_of, round_trip};
+use proptest::test_runner::TestCaseError;
 
 /// All three ops with parameters for everything, as `functional` writes them.
 pub const PURE: &str = "\
@@ -165,6 +168,20 @@ fn endless_loops_are_given_up() {
 fn what_cannot_be_compiled_yet_says_so() {
     let compiled = pipeline::compile(&graph_of(PURE), &Options::default());
     assert!(matches!(compiled, Err(pipeline::Error::Unsupported(_))));
+}
+
+/// Programs of views, writes and control flow: what the mutating interpreter leaves behind, bit for bit, is what the
+/// functional form evaluates to. `SITU_PROGRAMS=100000` tries that many.
+#[test]
+fn differential() {
+    let cases = std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(3000);
+    let checked = runner(cases).run(&nodes(), |nodes| {
+        let graph = program(&nodes);
+        agrees_on(&graph).map_err(TestCaseError::fail)
+    });
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@
 //! 7. What is written is a `donate` or `inout` input or a value of the program, never a `read` input or a constant,
 //!    whether directly or through views.
 //! 8. A written layout maps no two indices to one element.
-//! 9. `view` is possible with its operand's strides.
+//! 9. `view` is possible with its operand's strides, and whether `reshape` is a view does not depend on the way a program
+//!    went.
 //! 10. A tie names an operand with the type of result 0.
 //! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
 //! 12. Asked by [`captured`] alone: no region sees anything but its parameters, its own results and constants.
@@ -24,7 +25,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::constant::{Constant, ConstantData, Distribution};
 use super::graph::{BlockId, Def, Graph, InstId, ValueId};
-use super::layout::{Placements, placements};
+use super::layout::{MAX_LAYOUTS, Placements, placements};
 use crate::diagnostic::Diagnostic;
 use crate::ops::control::MAX_NESTING;
 use crate::ops::{Mutation, Op, PointFn};
@@ -402,7 +403,8 @@ impl Verifier<'_> {
             return;
         }
         let placed = placements(graph);
-        for (id, inst) in graph.body_insts() {
+        for id in graph.all_insts() {
+            let inst = graph.inst(id);
             if placed.impossible.contains(&id) {
                 let layout = placed.layout(inst.operands[0]);
                 let message = format!(
@@ -414,38 +416,67 @@ impl Verifier<'_> {
                 let notes = vec!["use `reshape`, which copies where it must".to_string()];
                 self.found.push(Violation { rule: 9, inst: Some(id), message, notes });
             }
+            if placed.undecided.contains(&id) {
+                self.undecided(id, &placed);
+            }
             if inst.mutates {
                 self.written(id, &placed);
             }
         }
     }
 
+    fn undecided(&mut self, id: InstId, placed: &Placements) {
+        let inst = self.graph.inst(id);
+        let name = inst.op.name();
+        let message = match &inst.op {
+            Op::Reshape { .. } => {
+                let operand = inst.operands[0];
+                let strides: Vec<&[i64]> = placed.layouts(operand).map(|layout| layout.strides.as_slice()).collect();
+                let operand = shown(self.graph, operand);
+                format!("{operand} has one of the strides {strides:?}; with some {name} is a view, with others a copy")
+            }
+            _ => format!("the result of {name} has one of more than {MAX_LAYOUTS} layouts"),
+        };
+        let notes = vec!["give what meets there one layout with `contiguous`".to_string()];
+        self.found.push(Violation { rule: 9, inst: Some(id), message, notes });
+    }
+
     fn written(&mut self, id: InstId, placed: &Placements) {
         let graph = self.graph;
         let inst = graph.inst(id);
         let destination = inst.operands[0];
-        let root = placed.root(destination);
         let name = inst.op.name();
-        let (shown_root, shown_destination) = (shown(graph, root), shown(graph, destination));
-        let through = if root == destination { String::new() } else { format!(" through {shown_destination}") };
-        match graph.value(root).def {
-            Def::Input(place) if graph.inputs[place as usize].mode == InputMode::Read => {
-                let message = format!("{name}_ writes {shown_root}{through}, which is a `read` input");
-                let notes = vec![format!(
-                    "declare it `inout {shown_root}` to keep the change, or `donate {shown_root}` to give its bytes up"
-                )];
-                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+        let shown_destination = shown(graph, destination);
+        for root in placed.owners(destination) {
+            let shown_root = shown(graph, root);
+            let through = if root == destination { String::new() } else { format!(" through {shown_destination}") };
+            // Behind a join it is one of several storages.
+            let certain = placed.joined(placed.root(destination)).is_none();
+            match graph.value(root).def {
+                Def::Input(place) if graph.inputs[place as usize].mode == InputMode::Read => {
+                    let message = match certain {
+                        true => format!("{name}_ writes {shown_root}{through}, which is a `read` input"),
+                        false => may_write(name, &shown_destination, &format!("the `read` input {shown_root}")),
+                    };
+                    let notes = vec![format!(
+                        "declare it `inout {shown_root}` to keep the change, or `donate {shown_root}` to give its bytes up"
+                    )];
+                    self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+                }
+                Def::Constant(_) => {
+                    let unnamed = graph.value(root).name.is_empty();
+                    let what = if unnamed { "a literal".to_string() } else { shown_root };
+                    let message = match certain {
+                        true => format!("{name}_ writes {what}{through}, which is a constant"),
+                        false => may_write(name, &shown_destination, &format!("the constant {what}")),
+                    };
+                    let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
+                    self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+                }
+                _ => {}
             }
-            Def::Constant(_) => {
-                let what = if graph.value(root).name.is_empty() { "a literal".to_string() } else { shown_root };
-                let message = format!("{name}_ writes {what}{through}, which is a constant");
-                let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
-                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
-            }
-            _ => {}
         }
-        let layout = placed.layout(destination);
-        if !layout.is_injective() {
+        if let Some(layout) = placed.layouts(destination).find(|layout| !layout.is_injective()) {
             let message = format!(
                 "{name}_ writes {shown_destination}, in which several indices are one element (shape {:?}, strides {:?})",
                 layout.shape, layout.strides
@@ -454,6 +485,10 @@ impl Verifier<'_> {
             self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
         }
     }
+}
+
+fn may_write(op: &str, destination: &str, root: &str) -> String {
+    format!("{op}_ writes {destination}, which may be {root}")
 }
 
 fn constant_message(constant: &Constant, ty: &TensorType) -> Result<(), String> {

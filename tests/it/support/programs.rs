@@ -4,7 +4,7 @@
 //! something impossible. Shrinking the list shrinks the program, so a failing one is small.
 
 use situ::eval::Tensor;
-use situ::ir::{Graph, Location, ValueId, verify::mistakes};
+use situ::ir::{BlockId, Graph, Location, ValueId, verify::mistakes};
 use situ::ops::{Op, PointFn, ReduceFn};
 use situ::types::{DType, InputMode, TensorType};
 
@@ -21,7 +21,8 @@ pub fn program(steps: &[Step]) -> Graph {
     for &step in steps {
         let before = graph.clone();
         // A step may leave a graph that does not verify, such as a write of an expanded view; it is taken back.
-        if take(&mut graph, step).is_none() || !mistakes(&graph).is_empty() {
+        let scope: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
+        if take(&mut graph, Graph::BODY, &scope, step).is_none() || !mistakes(&graph).is_empty() {
             graph = before;
         }
     }
@@ -41,7 +42,12 @@ pub fn inputs(graph: &Graph) -> Vec<Tensor> {
         .map(|(place, input)| {
             let ty = graph.ty(input.value).clone();
             let element = |i: usize| (i as f32 + 1.0 + 100.0 * place as f32) * if i % 3 == 2 { -1.0 } else { 1.0 };
-            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect();
+            let bytes: Vec<u8> = match ty.dtype {
+                DType::F32 => (0..ty.len()).flat_map(|i| element(i).to_le_bytes()).collect(),
+                // Conditions are true and false in turn, counts are 2.
+                DType::Bool => (0..ty.len()).map(|i| u8::from((i + place) % 2 == 0)).collect(),
+                _ => (0..ty.len()).flat_map(|_| 2i64.to_le_bytes()).collect(),
+            };
             Tensor::new(ty, bytes)
         })
         .collect()
@@ -57,13 +63,14 @@ impl Choices {
     }
 }
 
-fn take(graph: &mut Graph, step: Step) -> Option<()> {
+/// Appends what a step asks for to a block in which the values of `scope` are visible.
+pub fn take(graph: &mut Graph, block: BlockId, scope: &[ValueId], step: Step) -> Option<()> {
     let mut choices = Choices(step, 0);
     let kind = choices.next(20);
     // Later values are chosen more often: chains of views get long.
-    let count = graph.values.len();
+    let count = scope.len();
     let back = choices.next(2 * count);
-    let x = ValueId(if back < count { back } else { count - 1 - (back - count) / 4 } as u32);
+    let x = scope[if back < count { back } else { count - 1 - (back - count) / 4 }];
     let ty = graph.ty(x).clone();
     let rank = ty.rank();
     let axis = choices.next(rank);
@@ -117,11 +124,11 @@ fn take(graph: &mut Graph, step: Step) -> Option<()> {
         // The first of a few candidates that broadcasts; a scalar always does.
         let start = choices.next(count);
         let fits = |&value: &ValueId| op.infer(&[ty.clone(), graph.ty(value).clone()]).is_ok();
-        let candidates = (0..count).map(|i| ValueId(((start + i) % count) as u32));
+        let candidates = (0..count).map(|i| scope[(start + i) % count]);
         operands.push(candidates.take(8).find(fits)?);
     }
     // Elements stay few, so that thousands of programs run in a second.
-    let id = graph.append(Graph::BODY, op, &operands, Location::default()).ok()?;
+    let id = graph.append(block, op, &operands, Location::default()).ok()?;
     graph.insts[id.index()].mutates = mutates;
     let results = graph.inst(id).results.clone();
     results.iter().all(|&result| graph.ty(result).len() <= 64 && graph.ty(result).rank() <= 5).then_some(())
