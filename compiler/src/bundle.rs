@@ -25,9 +25,18 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     let mut section = Section::default();
     let (name, report) = (first.executable.name.clone(), first.executable.report.clone());
     let report_text = first.executable.report_text.clone();
-    let (mut plans, mut fallbacks, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
-    for Compiled { executable, weights, .. } in std::iter::once(first).chain(rest) {
+    let (mut plans, mut fallbacks, mut bodies, mut bindings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for Compiled { mut executable, weights, .. } in std::iter::once(first).chain(rest) {
+        let before = bodies.len() as u32;
+        let all = executable.bodies.iter_mut().chain(&mut executable.plans);
+        for step in all.flat_map(|plan| &mut plan.steps) {
+            step.kernel.renumber_bodies(|body| before + body);
+        }
         bindings.extend(executable.bindings);
+        for mut body in executable.bodies {
+            section.take(&mut body, &weights)?;
+            bodies.push(body);
+        }
         for mut plan in executable.plans {
             section.take(&mut plan, &weights)?;
             plans.push(plan);
@@ -41,7 +50,7 @@ pub fn bundle(programs: Vec<Compiled>) -> Result<Compiled, Error> {
     }
     let weights = section.finish()?;
     let weights_bytes = weights.len() as u64;
-    let executable = Executable { name, plans, fallbacks, bindings, weights_bytes, report, report_text };
+    let executable = Executable { name, plans, fallbacks, bodies, bindings, weights_bytes, report, report_text };
     let compiled = Compiled::new(executable, weights).map_err(|invalid| fault(invalid.to_string()))?;
     situ_runtime::check::check(&compiled.executable).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();

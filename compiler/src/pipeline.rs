@@ -10,6 +10,7 @@
 use indexmap::IndexMap;
 use situ_runtime::arena::OutOfMemory;
 use situ_runtime::executable::{AsWritten, Executable, Fallback, Plan};
+use situ_runtime::kernel::control::workspace_bytes;
 use situ_runtime::map::Weights;
 use situ_runtime::wire::Compiled;
 
@@ -17,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Fault};
 use crate::emit::Section;
 use crate::functional::{self, FunctionalNotes, PureGraph};
 use crate::ir::{self, Graph, ValueId};
-use crate::lower::{self, LowerOptions};
+use crate::lower::{self, BodyScratch, KernelGraph, LowerOptions, Lowered};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
 use crate::report::{self, Aliasing, Decisions};
@@ -73,6 +74,8 @@ impl Default for Options {
 pub enum Error {
     /// The model is wrong; every mistake, in order.
     Invalid(Vec<Diagnostic>),
+    /// A valid program that cannot be compiled yet, and why.
+    Unsupported(String),
     /// The plan needs more than the budget allows, both in bytes.
     Budget { arena_bytes: u64, max_peak: u64 },
     /// The program is sound, and this machine has no room for its weights.
@@ -96,6 +99,15 @@ impl From<emit::EmitError> for Error {
     }
 }
 
+impl From<functional::Stop> for Error {
+    fn from(stop: functional::Stop) -> Error {
+        match stop {
+            functional::Stop::Unsupported(what) => Error::Unsupported(what),
+            functional::Stop::Fault(fault) => Error::Fault(fault),
+        }
+    }
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -105,6 +117,7 @@ impl std::fmt::Display for Error {
                 }
                 Ok(())
             }
+            Error::Unsupported(why) => write!(f, "unsupported: {why}"),
             Error::Budget { arena_bytes, max_peak } => {
                 write!(f, "the plan needs {arena_bytes} bytes, the budget is {max_peak}")
             }
@@ -135,6 +148,8 @@ pub struct Compilation {
 #[derive(Clone, Debug)]
 pub struct Decided {
     pub planned: Planned,
+    /// What branches and loops run, innermost first.
+    pub bodies: Vec<Planned>,
     pub rules: IndexMap<&'static str, usize>,
     /// Arena of the best plan with every tie refused, in bytes.
     pub without_inplace: u64,
@@ -148,6 +163,7 @@ impl Decided {
         Decisions {
             rules: &self.rules,
             planned: &self.planned,
+            bodies: &self.bodies,
             arena_bytes_without_inplace: self.without_inplace,
             saved_bytes: 0,
             notes: &self.notes,
@@ -166,7 +182,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
     verify_stage("rewrite", &rewritten)?;
     let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
-    lowered.source_ops = graph.body().insts.len();
+    lowered.main.source_ops = graph.blocks.iter().map(|block| block.insts.len()).sum();
     let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
     let place_options = PlaceOptions {
         inplace: options.inplace,
@@ -175,12 +191,9 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         threads: options.threads,
         ..PlaceOptions::default()
     };
-    let place_and_plan = |place_options: &PlaceOptions| -> Result<Planned, Fault> {
-        plan::plan(place::place(lowered.clone(), place_options)?, &plan_options)
-    };
-    let planned = place_and_plan(&place_options)?;
+    let (planned, bodies) = place_and_plan(&lowered, &place_options, &plan_options)?;
     let without_inplace = if options.inplace {
-        place_and_plan(&PlaceOptions { inplace: false, ..place_options })?.arena_bytes
+        place_and_plan(&lowered, &PlaceOptions { inplace: false, ..place_options }, &plan_options)?.0.arena_bytes
     } else {
         planned.arena_bytes
     };
@@ -191,7 +204,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let added_weights = weights.len() as u64 - planned.weights_bytes;
     let aliasing = report::aliasing(graph, &functional_notes, &plan, &fallback, added_weights);
     let notes = notes(&rewrites);
-    let decided = Decided { planned, rules: rewrites.rules.clone(), without_inplace, notes, aliasing };
+    let decided = Decided { planned, bodies, rules: rewrites.rules.clone(), without_inplace, notes, aliasing };
     let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
     let planned = &decided.planned;
 
@@ -199,6 +212,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         name: graph.name.clone(),
         plans: vec![plan],
         fallbacks: vec![fallback],
+        bodies: decided.bodies.iter().map(emit::emit).collect::<Result<_, _>>()?,
         bindings: vec![Vec::new()],
         weights_bytes: weights.len() as u64,
         report: report_json.clone(),
@@ -244,6 +258,35 @@ fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options
     Ok(Fallback::AsWritten(Box::new(written)))
 }
 
+/// Chooses order, ties and offsets of every graph, innermost first, because a node that runs bodies needs their arenas as
+/// scratch: the program, and its bodies.
+fn place_and_plan(
+    lowered: &Lowered,
+    options: &PlaceOptions,
+    plan_options: &PlanOptions,
+) -> Result<(Planned, Vec<Planned>), Fault> {
+    let mut bodies: Vec<Planned> = Vec::with_capacity(lowered.bodies.len());
+    let mut options = options.clone();
+    let mut arrange = |graph: &KernelGraph, bodies: &[Planned]| -> Result<Planned, Fault> {
+        let mut graph = graph.clone();
+        for node in graph.nodes.iter_mut().filter(|node| node.kernel.bodies().next().is_some()) {
+            let scratch =
+                |bytes: fn(&Planned) -> u64| workspace_bytes(&node.kernel, |body| bytes(&bodies[body as usize]));
+            let (least, unshared) = (scratch(|body| body.lower_bound_bytes), scratch(|body| body.unshared_bytes));
+            node.workspace = scratch(|body| body.arena_bytes);
+            node.scratch = Some(BodyScratch { least, unshared });
+        }
+        let planned = plan::plan(place::place(graph, &options)?, plan_options)?;
+        // A limit on ties is one for all graphs together.
+        options.tie_limit = options.tie_limit.map(|limit| limit - planned.placed.ties.len().min(limit));
+        Ok(planned)
+    };
+    for graph in &lowered.bodies {
+        bodies.push(arrange(graph, &bodies)?);
+    }
+    Ok((arrange(&lowered.main, &bodies)?, bodies))
+}
+
 /// Facts of the rewriter that belong in a report.
 fn notes(rewrites: &RewriteReport) -> Vec<String> {
     let mut notes = vec![format!(
@@ -261,7 +304,7 @@ pub fn make_functional(graph: &Graph) -> Result<PureGraph, Error> {
     Ok(functional_form(graph)?.0)
 }
 
-fn functional_form(graph: &Graph) -> Result<(PureGraph, FunctionalNotes), Fault> {
+fn functional_form(graph: &Graph) -> Result<(PureGraph, FunctionalNotes), Error> {
     let (functional, notes) = functional::functionalize(graph, &alias::analyze(graph))?;
     verify_stage("functional", &functional)?;
     Ok((functional, notes))

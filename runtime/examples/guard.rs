@@ -43,6 +43,7 @@ fn program(inputs: u32) -> Compiled {
         name: "guarded".into(),
         plans: vec![plan],
         fallbacks: vec![Fallback::Missing("made to be measured".into())],
+        bodies: Vec::new(),
         bindings: vec![Vec::new()],
         weights_bytes: 0,
         report: String::new(),

@@ -7,7 +7,10 @@
 //! [`Conflict`], never undefined behaviour. A step has few operands, so comparing them all costs less than a
 //! table would.
 //!
-//! Nothing here allocates while a session runs: the table of memories keeps its capacity from run to run.
+//! A step that runs another plan [lends](Binding::lend) that plan ranges of its own memories, under the same
+//! conditions, and may move [windows](Binding::slide) over them.
+//!
+//! Nothing here allocates while a session runs: the tables of memories keep their capacity from run to run.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
@@ -141,6 +144,14 @@ struct Bounds {
     pointer: *mut u8,
     bytes: usize,
     writable: bool,
+    /// The part of the memory that spans count from: its start, and how many bytes.
+    window: (usize, usize),
+}
+
+impl Bounds {
+    fn new(pointer: *mut u8, bytes: usize, writable: bool) -> Bounds {
+        Bounds { pointer, bytes, writable, window: (0, bytes) }
+    }
 }
 
 /// The table of the memories of a run; keeps its capacity, holds nothing between runs.
@@ -176,12 +187,12 @@ pub struct Binding<'m> {
 impl<'m> Binding<'m> {
     /// Adds a memory that is only read.
     pub fn push_shared(&mut self, bytes: &'m [u8]) {
-        self.table.push(Bounds { pointer: bytes.as_ptr().cast_mut(), bytes: bytes.len(), writable: false });
+        self.table.push(Bounds::new(bytes.as_ptr().cast_mut(), bytes.len(), false));
     }
 
     /// Adds a memory that may be written.
     pub fn push_exclusive(&mut self, bytes: &'m mut [u8]) {
-        self.table.push(Bounds { pointer: bytes.as_mut_ptr(), bytes: bytes.len(), writable: true });
+        self.table.push(Bounds::new(bytes.as_mut_ptr(), bytes.len(), true));
     }
 
     /// Adds a memory of a foreign caller; it may share bytes with other memories added this way.
@@ -190,14 +201,66 @@ impl<'m> Binding<'m> {
     /// `pointer` is valid for reading `bytes` initialised bytes, and for writing them when `writable`, as long as
     /// `'m`; meanwhile they are accessed through this binding only (others may read what is not `writable`).
     pub(crate) unsafe fn push_raw(&mut self, pointer: *mut u8, bytes: usize, writable: bool) {
-        self.table.push(Bounds { pointer, bytes, writable });
+        self.table.push(Bounds::new(pointer, bytes, writable));
+    }
+
+    /// The memories of a plan that a step of this one runs: each is a range of bytes, and may be written or not. Until
+    /// the result is dropped nobody else gets any of them.
+    ///
+    /// Every range must be in bounds, every one to be written in a writable memory and disjoint from every other by
+    /// address; ranges that are only read may overlap one another. `memories` should have room for as many.
+    pub fn lend<'s>(
+        &'s mut self,
+        memories: &'s mut Memories,
+        ranges: &[(Span, bool)],
+    ) -> Result<Binding<'s>, Conflict> {
+        memories.table.clear();
+        for (position, &(span, writable)) in ranges.iter().enumerate() {
+            let pointer = self.locate(span)?;
+            if writable && span.bytes > 0 && !self.table[span.memory].writable {
+                return Err(Conflict::ReadOnly(span));
+            }
+            let start = pointer as usize;
+            for (other, known) in memories.table.iter().enumerate() {
+                let known_start = known.pointer as usize;
+                let meet = start < known_start + known.bytes && known_start < start + span.bytes;
+                if span.bytes > 0 && known.bytes > 0 && (writable || known.writable) && meet {
+                    debug_assert!(other < position);
+                    return Err(Conflict::Overlap(span, ranges[other].0));
+                }
+            }
+            // In bounds of a memory that is valid for `'m`, which outlives `'s`; whoever holds the result has borrowed
+            // this binding for `'s`, and the loop has kept what is written apart from everything else.
+            memories.table.push(Bounds::new(pointer, span.bytes, writable));
+        }
+        Ok(Binding { table: &mut memories.table, memories: PhantomData })
+    }
+
+    /// Lets the ranges of one memory count from its byte `start`, and end `bytes` further on.
+    pub fn slide(&mut self, memory: usize, start: usize, bytes: usize) -> Result<(), Conflict> {
+        let outside = Conflict::Bounds(Span { memory, start, bytes });
+        let bounds = self.table.get_mut(memory).ok_or(outside)?;
+        if start.checked_add(bytes).is_none_or(|end| end > bounds.bytes) {
+            return Err(outside);
+        }
+        bounds.window = (start, bytes);
+        Ok(())
+    }
+
+    /// Writes `bytes` to the start of a memory.
+    pub fn store(&mut self, memory: usize, bytes: &[u8]) -> Result<(), Conflict> {
+        let mut exclusive: [&mut [u8]; 1] = [&mut []];
+        self.carve(&[], &[Span { memory, start: 0, bytes: bytes.len() }], &mut [], &mut exclusive)?;
+        exclusive[0].copy_from_slice(bytes);
+        Ok(())
     }
 
     fn locate(&self, span: Span) -> Result<*mut u8, Conflict> {
         let bounds = self.table.get(span.memory).ok_or(Conflict::Bounds(span))?;
+        let (start, bytes) = bounds.window;
         match span.start.checked_add(span.bytes) {
-            // SAFETY: `start` lies inside the memory or one past its end.
-            Some(end) if end <= bounds.bytes => Ok(unsafe { bounds.pointer.add(span.start) }),
+            // SAFETY: the window lies inside the memory, and `span.start` inside the window or one past its end.
+            Some(end) if end <= bytes => Ok(unsafe { bounds.pointer.add(start + span.start) }),
             _ => Err(Conflict::Bounds(span)),
         }
     }
@@ -317,6 +380,46 @@ mod tests {
         }
         assert_eq!(arena[95], 0);
         assert_eq!(arena[96], 7);
+    }
+
+    #[test]
+    fn what_is_lent_is_apart_and_windows_move_over_it() {
+        let (mut memories, mut inner) = (Memories::with_capacity(2), Memories::with_capacity(3));
+        let mut arena = Block::zeroed(256).unwrap();
+        let weights = vec![1u8; 64];
+        let mut binding = memories.bind();
+        binding.push_exclusive(&mut arena);
+        binding.push_shared(&weights);
+        for bad in [
+            [(span(0, 0, 64), true), (span(0, 63, 64), false)],
+            [(span(0, 0, 64), false), (span(0, 63, 64), true)],
+            [(span(0, 0, 64), true), (span(0, 0, 64), true)],
+            [(span(1, 0, 64), true), (span(0, 0, 64), true)],
+            [(span(0, 0, 64), true), (span(0, 200, 57), false)],
+            [(span(0, 0, 64), true), (span(2, 0, 0), false)],
+        ] {
+            assert!(binding.lend(&mut inner, &bad).is_err(), "{bad:?}");
+        }
+        let good =
+            [(span(0, 64, 64), true), (span(0, 0, 64), false), (span(0, 32, 32), false), (span(1, 0, 64), false)];
+        {
+            let mut lent = binding.lend(&mut inner, &good).unwrap();
+            assert_eq!(carve(&mut lent, &[span(1, 0, 64)], &[span(0, 0, 64)]), Ok(()));
+            assert!(carve(&mut lent, &[], &[span(0, 1, 64)]).is_err());
+            assert!(carve(&mut lent, &[], &[span(1, 0, 1)]).is_err());
+            lent.slide(0, 16, 8).unwrap();
+            lent.store(0, &[9; 8]).unwrap();
+            assert_eq!(lent.store(0, &[9; 9]), Err(Conflict::Bounds(span(0, 0, 9))));
+            assert_eq!(lent.view(span(0, 7, 1)), Ok(&[9u8][..]));
+            assert!(lent.view(span(0, 8, 1)).is_err());
+            for (start, bytes) in [(57, 8), (usize::MAX, 2), (0, 65)] {
+                assert!(lent.slide(0, start, bytes).is_err());
+            }
+            assert!(lent.slide(4, 0, 0).is_err());
+            lent.slide(0, 64, 0).unwrap();
+            assert_eq!(lent.view(span(0, 0, 0)), Ok(&[][..]));
+        }
+        assert_eq!(binding.view(span(0, 79, 10)), Ok(&[7u8, 9, 9, 9, 9, 9, 9, 9, 9, 7][..]));
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! A [`Plan`] is its own certificate. Each step names the *values* it reads and writes; each value has a place. Two
 //! values may have the same place at different times. The checker replays the steps on an abstract memory that maps
 //! bytes to the value they hold; a step that would read a value that is not there, whole, is refused.
+//!
+//! Branches and loops are steps that run other plans, the *bodies*. A body is a plan like any other and is its own
+//! certificate; its inputs are the bytes that the step lends it ([`crate::kernel::control`]). A body runs bodies with
+//! smaller numbers only, and each belongs to one step of one plan, so what an executable can do is as finite as it is.
 
 use serde::{Deserialize, Serialize};
 
@@ -183,6 +187,8 @@ pub struct Executable {
     pub plans: Vec<Plan>,
     /// One for each plan: what happens when inputs share bytes against its assumptions.
     pub fallbacks: Vec<Fallback>,
+    /// What the steps of branches and loops run, innermost first.
+    pub bodies: Vec<Plan>,
     /// For each plan the symbols of its shapes and the extents they were bound to; empty where nothing was bound.
     pub bindings: Vec<Vec<(String, u64)>>,
     /// Length of the weights section, in bytes.

@@ -13,7 +13,7 @@ pub struct Build {
 
 impl Build {
     pub fn new(inputs: &[(&str, InputMode, &[usize])]) -> Build {
-        let mut plan = Plan {
+        let plan = Plan {
             inputs: Vec::new(),
             outputs: Vec::new(),
             input_values: Vec::new(),
@@ -25,14 +25,39 @@ impl Build {
             threads: 2,
             assumed_distinct: Distinct::default(),
         };
-        for (index, (name, mode, shape)) in inputs.iter().enumerate() {
-            let bytes = shape.iter().product::<usize>() as u64 * 4;
-            let place = Place { space: Space::Input(index as u32), offset: 0, bytes };
-            plan.inputs.push(InputPort { name: (*name).into(), dtype: DType::F32, shape: shape.to_vec(), mode: *mode });
-            plan.input_values.push(index as u32);
-            plan.values.push(PlannedValue { name: format!("%{name}"), dtype: DType::F32, place });
+        let mut build = Build { plan };
+        for (name, mode, shape) in inputs {
+            build.input(name, DType::F32, *mode, shape);
         }
-        Build { plan }
+        build
+    }
+
+    /// Another input; the value that holds it at first.
+    pub fn input(&mut self, name: &str, dtype: DType, mode: InputMode, shape: &[usize]) -> u32 {
+        let plan = &mut self.plan;
+        let index = plan.inputs.len() as u32;
+        let bytes = (shape.iter().product::<usize>() * dtype.size()) as u64;
+        let place = Place { space: Space::Input(index), offset: 0, bytes };
+        plan.inputs.push(InputPort { name: name.into(), dtype, shape: shape.to_vec(), mode });
+        plan.input_values.push(plan.values.len() as u32);
+        plan.values.push(PlannedValue { name: format!("%{name}"), dtype, place });
+        plan.values.len() as u32 - 1
+    }
+
+    /// A value in the place of another.
+    pub fn over(&mut self, value: u32) -> u32 {
+        let other =
+            PlannedValue { name: format!("%{}", self.plan.values.len()), ..self.plan.values[value as usize].clone() };
+        self.plan.values.push(other);
+        self.plan.values.len() as u32 - 1
+    }
+
+    /// All of an input's value, or of another one in its place.
+    pub fn port(&self, value: u32) -> Access {
+        let it = &self.plan.values[value as usize];
+        let Space::Input(input) = it.place.space else { panic!("{} is in no port", it.name) };
+        let shape = &self.plan.inputs[input as usize].shape;
+        Access { value, dtype: it.dtype, layout: Layout::dense(shape) }
     }
 
     pub fn value(&mut self, space: Space, offset: u64, elements: u64) -> u32 {
@@ -66,11 +91,11 @@ impl Build {
         self.plan.outputs.push(OutputPort { name, access });
     }
 
-    /// The plan with the workspaces that its kernels ask for, all behind the buffers.
+    /// The plan with the workspaces that its kernels ask for, all behind the buffers; a step that runs bodies keeps its.
     pub fn finish(self) -> Plan {
         let mut plan = self.plan;
         let offset = plan.arena_bytes;
-        for step in &mut plan.steps {
+        for step in plan.steps.iter_mut().filter(|step| step.kernel.bodies().next().is_none()) {
             let bytes = workspace_bytes(&step.kernel, &step.reads, &step.writes, plan.threads as usize).unwrap() as u64;
             step.workspace = (bytes > 0).then_some(Place { space: Space::Arena, offset, bytes });
             plan.arena_bytes = plan.arena_bytes.max((offset + bytes).next_multiple_of(ALIGNMENT));
@@ -83,6 +108,7 @@ impl Build {
             name: "fixture".into(),
             plans: vec![self.finish()],
             fallbacks: vec![Fallback::Missing("made by hand".into())],
+            bodies: Vec::new(),
             bindings: vec![Vec::new()],
             weights_bytes: 0,
             report: String::new(),
@@ -96,6 +122,15 @@ pub fn map(function: PointFn) -> Kernel {
     let args = std::array::from_fn(|i| if i < arity { i as u16 } else { 0 });
     let code = vec![PointInstr { function, args }];
     Kernel::Map { program: Program { inputs: vec![DType::F32; arity], code, outputs: vec![arity as u16] } }
+}
+
+/// `%value < bound` for one integer, as a `bool`.
+pub fn below(bound: i64) -> Kernel {
+    let code = vec![
+        PointInstr { function: PointFn::Const(bound as u64, DType::I64), args: [0; 3] },
+        PointInstr { function: PointFn::Lt, args: [0, 1, 0] },
+    ];
+    Kernel::Map { program: Program { inputs: vec![DType::I64], code, outputs: vec![2] } }
 }
 
 pub fn vector(value: u32, elements: usize) -> Access {

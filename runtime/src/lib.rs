@@ -67,7 +67,7 @@
 //! #     };
 //! #     let report = String::new();
 //! #     let fallbacks = vec![Fallback::Missing("made by hand".into())];
-//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallbacks, bindings: vec![Vec::new()], weights_bytes: 0, report, report_text: String::new() };
+//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallbacks, bodies: Vec::new(), bindings: vec![Vec::new()], weights_bytes: 0, report, report_text: String::new() };
 //! #     Compiled::new(executable, Weights::none()).unwrap()
 //! # }
 //! use situ_runtime::{Argument, Compiled, Options, Session, Tensor};

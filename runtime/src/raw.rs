@@ -84,7 +84,7 @@ impl RawSession {
         let session = Session::with_arena(compiled.clone(), options, arena_bytes)?;
         let fallback = match written {
             Some(plan) => {
-                let mut schedule = Schedule::new(plan, session.threads())?;
+                let mut schedule = Schedule::new(plan, &compiled.executable, session.threads())?;
                 // Bytes of any input may be bytes of state here.
                 schedule.first_state_write = schedule.first_input_write;
                 Some(schedule)

@@ -2,12 +2,17 @@
 //!
 //! Memories are numbered: 0 is the arena, 1 the weights, `2 + i` input `i`. A kernel gets for each operand the bytes of
 //! its hull and a layout whose offset counts from there; a tied operand gets no bytes of its own (the session hands out
-//! no byte twice when one of the two is written), but the number of the result it shares them with.
+//! no byte twice when one of the two is written), but the number of the result it shares them with. A step that runs
+//! bodies has a schedule for each (`control`).
+
+mod control;
 
 use std::sync::LazyLock;
 
-use crate::arena::{Binding, Conflict, Span};
-use crate::executable::{Access, Place, Plan, Space, Step, Write};
+use self::control::Control;
+use crate::arena::{Binding, Conflict, Memories, Span};
+use crate::executable::{Access, Executable, Place, Plan, Space, Step, Write};
+use crate::kernel::Kernel;
 use crate::kernel::call::{Call, Operand, RunError, Source, Target, Threads};
 use crate::kernel::prepared::{Prepared, prepare};
 use crate::simd::Isa;
@@ -49,6 +54,19 @@ struct PreparedOperand {
     layout: Layout,
 }
 
+/// What a run gives to every step.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub isa: Isa,
+    pub threads: Threads<'a>,
+}
+
+#[derive(Debug)]
+enum Ready {
+    Call(Box<PreparedStep>),
+    Control(Box<Control>),
+}
+
 #[derive(Debug)]
 struct PreparedStep {
     kernel: Prepared,
@@ -63,7 +81,9 @@ struct PreparedStep {
 /// A plan ready to run.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    steps: Vec<PreparedStep>,
+    steps: Vec<Ready>,
+    /// What each step is called, to say where a run failed.
+    labels: Vec<String>,
     /// Where the outputs are after the last step.
     pub outputs: Vec<Span>,
     /// The first step that writes an `inout` input.
@@ -82,14 +102,23 @@ pub(crate) struct Unprepared {
 }
 
 impl Schedule {
-    /// Prepares a plan that the checker has accepted.
-    pub fn new(plan: &Plan, threads: usize) -> Result<Schedule, Unprepared> {
+    /// Prepares a plan of `executable` that the checker has accepted.
+    pub fn new(plan: &Plan, executable: &Executable, threads: usize) -> Result<Schedule, Unprepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         let (mut first_state_write, mut first_input_write) = (None, None);
         let mut seen: Vec<DType> = plan.inputs.iter().map(|port| port.dtype).collect();
         for (index, step) in plan.steps.iter().enumerate() {
-            let prepared = PreparedStep::new(plan, step, threads);
-            steps.push(prepared.map_err(|why| Unprepared { step: index, label: step.label.clone(), why })?);
+            steps.push(match step.kernel {
+                Kernel::If { .. } | Kernel::Loop { .. } => {
+                    let control = Control::new(plan, step, executable, threads);
+                    Ready::Control(Box::new(control.map_err(|inner| Unprepared { step: index, ..inner })?))
+                }
+                _ => {
+                    let prepared = PreparedStep::new(plan, step, threads);
+                    let unprepared = |why| Unprepared { step: index, label: step.label.clone(), why };
+                    Ready::Call(Box::new(prepared.map_err(unprepared)?))
+                }
+            });
             for access in step.reads.iter().chain(step.writes.iter().map(|write| &write.access)) {
                 if let Space::Input(input) = plan.values[access.value as usize].place.space
                     && access.dtype.size() > seen[input as usize].size()
@@ -106,26 +135,53 @@ impl Schedule {
             }
         }
         let outputs = plan.outputs.iter().map(|port| hull(plan, &port.access).0).collect();
-        Ok(Schedule { steps, outputs, first_state_write, first_input_write, seen })
+        let labels = plan.steps.iter().map(|step| step.label.clone()).collect();
+        Ok(Schedule { steps, labels, outputs, first_state_write, first_input_write, seen })
     }
 
     pub fn len(&self) -> usize {
         self.steps.len()
     }
 
-    /// Runs one step on the memories of `binding`.
+    /// Whether a step that fails has written nothing: a body may have run halfway.
+    pub fn fails_whole(&self, index: usize) -> bool {
+        matches!(self.steps[index], Ready::Call(_))
+    }
+
+    /// Runs one step on the memories of `binding`; `nested` has a table for each level of bodies.
     pub fn run_step(
         &self,
         index: usize,
         binding: &mut Binding<'_>,
-        isa: Isa,
-        threads: Threads<'_>,
+        nested: &mut [Memories],
+        context: Context<'_>,
     ) -> Result<(), RunError> {
-        let step = &self.steps[index];
-        if step.reads.len().max(step.write_spans.len()) <= FEW_OPERANDS {
-            step.run::<FEW_OPERANDS>(binding, isa, threads)
-        } else {
-            step.run::<{ MAX_OPERANDS + 1 }>(binding, isa, threads)
+        let done = match &self.steps[index] {
+            Ready::Call(step) if step.reads.len().max(step.write_spans.len()) <= FEW_OPERANDS => {
+                step.run::<FEW_OPERANDS>(binding, context)
+            }
+            Ready::Call(step) => step.run::<{ MAX_OPERANDS + 1 }>(binding, context),
+            Ready::Control(control) => control.run(binding, nested, context),
+        };
+        done.map_err(|error| self.located(error, index))
+    }
+
+    /// Runs all steps.
+    fn run(&self, binding: &mut Binding<'_>, nested: &mut [Memories], context: Context<'_>) -> Result<(), RunError> {
+        (0..self.len()).try_for_each(|index| self.run_step(index, binding, nested, context))
+    }
+
+    /// A kernel does not know the name of its step, a body's step not that of the loop.
+    fn located(&self, error: RunError, index: usize) -> RunError {
+        let label = &self.labels[index];
+        match (error, &self.steps[index]) {
+            (RunError::IndexOutOfRange { index, extent, .. }, Ready::Call(_)) => {
+                RunError::IndexOutOfRange { step: label.clone(), index, extent }
+            }
+            (RunError::IndexOutOfRange { step, index, extent }, Ready::Control(_)) => {
+                RunError::IndexOutOfRange { step: format!("{step} in {label}"), index, extent }
+            }
+            (other, _) => other,
         }
     }
 }
@@ -179,7 +235,7 @@ impl PreparedStep {
     }
 
     /// The call, with tables of `N` entries on the stack.
-    fn run<const N: usize>(&self, binding: &mut Binding<'_>, isa: Isa, threads: Threads<'_>) -> Result<(), RunError> {
+    fn run<const N: usize>(&self, binding: &mut Binding<'_>, context: Context<'_>) -> Result<(), RunError> {
         let mut shared: [&[u8]; N] = [&[]; N];
         let mut exclusive: [&mut [u8]; N] = std::array::from_fn(|_| &mut [][..]);
         binding.carve(&self.read_spans, &self.write_spans, &mut shared, &mut exclusive).map_err(fault)?;
@@ -203,13 +259,16 @@ impl PreparedStep {
         // A kernel without scratch gets an empty slice that is aligned all the same.
         let workspace = if self.write_spans.len() > self.writes.len() { bytes.next() } else { None };
         self.kernel.run(
-            isa,
+            context.isa,
             Call {
                 reads: &operands[..self.reads.len()],
                 writes: &mut targets[..self.writes.len()],
                 workspace: workspace.unwrap_or_else(|| bytemuck::cast_slice_mut::<u64, u8>(&mut [])),
-                threads,
+                threads: context.threads,
             },
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,16 +9,17 @@
 //! does not show.
 //!
 //! Kernels find out that an index is out of range before they write. A run that fails so has touched no state unless
-//! an earlier step had written some; in that case the session is *poisoned* and refuses to run, because the state is
-//! neither old nor new. The caller who has put it right says so with [`Session::clear_poison`].
+//! an earlier step had written some, or it failed inside a loop or branch that writes some; in that case the session is
+//! *poisoned* and refuses to run, because the state is neither old nor new. The caller who has put it right says so with [`Session::clear_poison`].
 
 use std::sync::Arc;
 
 use crate::arena::{Binding, Block, Memories, OutOfMemory};
 use crate::check::{Finding, check};
-use crate::executable::{InputPort, OutputPort, Plan};
+use crate::executable::{Executable, InputPort, OutputPort, Plan};
 use crate::kernel::call::{RunError, Threads};
-use crate::schedule::{Schedule, Unprepared, fault};
+use crate::kernel::control::MAX_NESTING;
+use crate::schedule::{Context, Schedule, Unprepared, fault};
 use crate::simd::Isa;
 use crate::tensor::{Element, Tensor, TensorMut, TensorRef};
 use crate::types::{DType, InputMode};
@@ -124,6 +125,8 @@ pub struct Session {
 pub(crate) struct Runner {
     arena: Block,
     memories: Memories,
+    /// The memories of bodies, one table for each level of nesting.
+    nested: Vec<Memories>,
     pool: Option<rayon::ThreadPool>,
     threads: usize,
     isa: Isa,
@@ -154,8 +157,10 @@ impl Session {
             Some(asked) => asked,
             None => std::thread::available_parallelism().map_or(1, |n| n.get()).min(most),
         };
-        let schedule = Schedule::new(plan, threads)?;
-        let runner = Runner::new(plan.arena_bytes.max(arena_bytes), plan.inputs.len(), threads, options.isa)?;
+        let schedule = Schedule::new(plan, &compiled.executable, threads)?;
+        let arena_bytes = plan.arena_bytes.max(arena_bytes);
+        let mut runner = Runner::new(arena_bytes, plan.inputs.len(), threads, options.isa)?;
+        runner.make_room(&compiled.executable);
         let mut donated = Vec::new();
         donated.resize_with(plan.inputs.len(), Tensor::default);
         Ok(Session { plan: options.plan, schedule, runner, donated, compiled })
@@ -249,11 +254,19 @@ impl Runner {
         Ok(Runner {
             arena: Block::zeroed(arena_bytes).map_err(SessionError::OutOfMemory)?,
             memories: Memories::with_capacity(2 + inputs),
+            nested: Vec::new(),
             pool,
             threads,
             isa: isa.unwrap_or_else(Isa::detect),
             poisoned: false,
         })
+    }
+
+    /// Makes the tables that the bodies of `executable` need.
+    fn make_room(&mut self, executable: &Executable) {
+        let ports = executable.bodies.iter().map(|body| body.inputs.len()).max().unwrap_or(0);
+        let levels = executable.bodies.len().min(MAX_NESTING);
+        self.nested.resize_with(levels, || Memories::with_capacity(2 + ports));
     }
 
     /// Runs a schedule of `plan`; `bind_inputs` adds one memory for each input. From the first write of state to success
@@ -266,7 +279,7 @@ impl Runner {
         bind_inputs: impl FnOnce(&mut Binding<'r>),
         mut after_step: impl FnMut(usize),
     ) -> Result<Outputs<'r>, RunError> {
-        let Runner { arena, memories, pool, threads, isa, poisoned } = self;
+        let Runner { arena, memories, nested, pool, threads, isa, poisoned } = self;
         if *poisoned {
             return Err(RunError::Poisoned);
         }
@@ -274,30 +287,21 @@ impl Runner {
         binding.push_exclusive(arena);
         binding.push_shared(weights);
         bind_inputs(&mut binding);
-        let threads = Threads { pool: pool.as_ref(), count: *threads };
+        let context = Context { isa: *isa, threads: Threads { pool: pool.as_ref(), count: *threads } };
         for index in 0..schedule.len() {
             // A kernel that fails has written nothing, so the step that would be the first to write state has left it as
-            // it was; a kernel that panics promises nothing, hence the flag is set before.
+            // it was (unless it runs a body, which may have got halfway); a kernel that panics promises nothing, hence the
+            // flag is set before.
             let first = schedule.first_state_write == Some(index);
             *poisoned |= first;
-            if let Err(error) = schedule.run_step(index, &mut binding, *isa, threads) {
-                *poisoned &= !first;
-                return Err(named(error, plan, index));
+            if let Err(error) = schedule.run_step(index, &mut binding, nested, context) {
+                *poisoned &= !(first && schedule.fails_whole(index));
+                return Err(error);
             }
             after_step(index);
         }
         *poisoned = false;
         Ok(Outputs { binding, ports: &plan.outputs, schedule })
-    }
-}
-
-/// A kernel does not know the name of its step.
-fn named(error: RunError, plan: &Plan, step: usize) -> RunError {
-    match error {
-        RunError::IndexOutOfRange { index, extent, .. } => {
-            RunError::IndexOutOfRange { step: plan.steps[step].label.clone(), index, extent }
-        }
-        other => other,
     }
 }
 

@@ -195,6 +195,9 @@ pub enum InputMode {
     Donate,
     /// State: updated in its own bytes.
     InOut,
+    /// Bytes that hold nothing at first and a value in the end: a result that a branch or a loop leaves with the step
+    /// that runs it. Only inputs of bodies are of this mode.
+    Out,
 }
 
 impl InputMode {
@@ -203,6 +206,7 @@ impl InputMode {
             InputMode::Read => "read",
             InputMode::Donate => "donate",
             InputMode::InOut => "inout",
+            InputMode::Out => "out",
         }
     }
 }

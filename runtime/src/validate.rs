@@ -3,16 +3,17 @@
 //! The checker asks whether a plan computes what its certificate says. This file asks the simpler questions that come
 //! first, and answers them for hostile plans: every index exists, every number fits, every place lies in its space and
 //! every access in its place, buffers are aligned, and the operands of each kernel have the number, dtypes and shapes
-//! that its documentation names ([`crate::kernel::validate`]). What it accepts, `check`, `prepare` and `run` may index
-//! without looking.
+//! that its documentation names ([`crate::kernel::validate`]), and each body has the ports that its step lends it. What it
+//! accepts, `check`, `prepare` and `run` may index without looking.
 
 use crate::executable::{
     ALIGNMENT, Access, Distinct, Executable, Fallback, InputPort, OutputPort, Place, Plan, Space, Step,
 };
-use crate::kernel;
+use crate::kernel::control::{MAX_NESTING, ports, workspace_bytes};
+use crate::kernel::{self, Kernel};
 use crate::types::{DType, InputMode, Layout, MAX_ELEMENTS, MAX_RANK, elements};
 
-/// The most operands (reads and writes) of one step: a run keeps their slices on the stack.
+/// The most operands (reads and writes) of one kernel call: a run keeps their slices on the stack.
 pub const MAX_OPERANDS: usize = 64;
 
 /// The most bytes a space may have.
@@ -53,8 +54,19 @@ pub fn executable(executable: &Executable) -> Result<(), Invalid> {
     if executable.plans.is_empty() {
         return Err(Invalid::new("", "an executable has at least one plan"));
     }
+    let (weights, plans) = (executable.weights_bytes, &executable.bodies);
+    let mut bodies = Bodies { plans, owned: vec![false; plans.len()], depths: Vec::with_capacity(plans.len()) };
+    for (index, body) in plans.iter().enumerate() {
+        let depth = whole_plan(body, weights, &mut bodies, index, true)
+            .map_err(|invalid| invalid.inside(format_args!("body {index}")))?;
+        if depth == MAX_NESTING {
+            return Err(Invalid::new(format!("body {index}"), format!("bodies nest more than {MAX_NESTING} deep")));
+        }
+        bodies.depths.push(depth + 1);
+    }
     for (index, each) in executable.plans.iter().enumerate() {
-        plan(each, executable.weights_bytes).map_err(|invalid| invalid.inside(format_args!("plan {index}")))?;
+        whole_plan(each, weights, &mut bodies, plans.len(), false)
+            .map_err(|invalid| invalid.inside(format_args!("plan {index}")))?;
     }
     if executable.bindings.len() != executable.plans.len() {
         return Err(Invalid::new("", "every plan has its bindings"));
@@ -63,14 +75,17 @@ pub fn executable(executable: &Executable) -> Result<(), Invalid> {
         return Err(Invalid::new("", "every plan has exactly one fallback"));
     }
     for (index, (main, each)) in executable.plans.iter().zip(&executable.fallbacks).enumerate() {
-        fallback(main, each, executable.weights_bytes)
+        fallback(main, each, weights, &mut bodies)
             .map_err(|invalid| invalid.inside(format_args!("fallback {index}")))?;
     }
-    Ok(())
+    match bodies.owned.iter().position(|owned| !owned) {
+        Some(index) => Err(Invalid::new(format!("body {index}"), "no step runs it")),
+        None => Ok(()),
+    }
 }
 
 /// Whether a fallback is well formed and takes and gives what its plan does.
-fn fallback(main: &Plan, fallback: &Fallback, weights_bytes: u64) -> Result<(), Invalid> {
+fn fallback(main: &Plan, fallback: &Fallback, weights_bytes: u64, bodies: &mut Bodies<'_>) -> Result<(), Invalid> {
     let wrong = |what: &str| Err(Invalid::new("", what));
     let written = match fallback {
         Fallback::Unneeded if !main.assumed_distinct.is_empty() => {
@@ -79,7 +94,7 @@ fn fallback(main: &Plan, fallback: &Fallback, weights_bytes: u64) -> Result<(), 
         Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => return Ok(()),
         Fallback::AsWritten(written) => written,
     };
-    plan(&written.plan, weights_bytes)?;
+    whole_plan(&written.plan, weights_bytes, bodies, bodies.plans.len(), false)?;
     if written.plan.inputs != main.inputs {
         return wrong("its inputs are not those of its plan");
     }
@@ -101,9 +116,37 @@ fn fallback(main: &Plan, fallback: &Fallback, weights_bytes: u64) -> Result<(), 
     Ok(())
 }
 
-/// Whether `plan` is well formed, for weights of `weights_bytes` bytes.
+/// Whether `plan`, which runs no bodies, is well formed, for weights of `weights_bytes` bytes.
 pub fn plan(plan: &Plan, weights_bytes: u64) -> Result<(), Invalid> {
+    whole_plan(plan, weights_bytes, &mut Bodies { plans: &[], owned: Vec::new(), depths: Vec::new() }, 0, false)
+        .map(drop)
+}
+
+/// The bodies of an executable, and what is known of them.
+struct Bodies<'e> {
+    plans: &'e [Plan],
+    /// Whether a step runs it: one does, not two, so that what is prepared for each is no more than what the file holds.
+    owned: Vec<bool>,
+    /// One more than the depth of the bodies in it, for those that have been looked at.
+    depths: Vec<usize>,
+}
+
+/// Whether a plan is well formed which may run the first `known` bodies; the depth of those it runs.
+fn whole_plan(
+    plan: &Plan,
+    weights_bytes: u64,
+    bodies: &mut Bodies<'_>,
+    known: usize,
+    is_body: bool,
+) -> Result<usize, Invalid> {
     let whole = |what: &str| Err(Invalid::new("", what));
+    let foreign = if is_body { InputMode::Donate } else { InputMode::Out };
+    if plan.inputs.iter().any(|port| port.mode == foreign) {
+        return whole("an input is donated to a body, or only written by a program");
+    }
+    if is_body && !plan.outputs.is_empty() {
+        return whole("a body gives results by its ports alone");
+    }
     if plan.arena_bytes > MAX_BYTES || weights_bytes > MAX_BYTES {
         return whole("the memory is larger than any machine's");
     }
@@ -123,8 +166,11 @@ pub fn plan(plan: &Plan, weights_bytes: u64) -> Result<(), Invalid> {
         sizes.place(value.place, value.dtype).map_err(|what| Invalid::new(format!("value {}", value.name), what))?;
     }
     inputs(plan, &input_bytes)?;
+    let mut depth = 0;
     for (index, step) in plan.steps.iter().enumerate() {
         validate_step(plan, step, &sizes)
+            .and_then(|()| control(plan, step, bodies, known))
+            .map(|inner| depth = depth.max(inner))
             .map_err(|invalid| invalid.inside(format_args!("step {index} ({})", step.label)))?;
     }
     for port in &plan.outputs {
@@ -134,7 +180,45 @@ pub fn plan(plan: &Plan, weights_bytes: u64) -> Result<(), Invalid> {
             return Err(Invalid::new(at(), "its bytes are not dense"));
         }
     }
-    Ok(())
+    Ok(depth)
+}
+
+/// The bodies of a step exist, are nobody else's, and have the ports, the threads and the scratch they need; the depth of
+/// the deepest.
+fn control(plan: &Plan, step: &Step, bodies: &mut Bodies<'_>, known: usize) -> Result<usize, Invalid> {
+    let mut depth = 0;
+    for number in step.kernel.bodies() {
+        let at = || format!("body {number}");
+        let index = number as usize;
+        let Some(body) = bodies.plans.get(index).filter(|_| index < known) else {
+            return Err(Invalid::new(at(), "it is no body that comes before"));
+        };
+        if std::mem::replace(&mut bodies.owned[index], true) {
+            return Err(Invalid::new(at(), "two steps run it"));
+        }
+        depth = depth.max(bodies.depths[index]);
+        let ports = ports(&step.kernel, step.reads.len(), step.writes.len());
+        if ports.len() != body.inputs.len() {
+            let (found, expected) = (body.inputs.len(), ports.len());
+            return Err(Invalid::new(at(), format!("it has {found} ports, {expected} are lent")));
+        }
+        for (number, (port, input)) in ports.into_iter().zip(&body.inputs).enumerate() {
+            let ty = port.ty(&step.reads, &step.writes);
+            if port.mode() != input.mode || ty.is_none_or(|(dtype, shape)| dtype != input.dtype || shape != input.shape)
+            {
+                return Err(Invalid::new(at(), format!("port {number} is not what is lent")));
+            }
+        }
+        if body.threads < plan.threads {
+            return Err(Invalid::new(at(), "it is made for fewer threads"));
+        }
+        let (needed, found) =
+            (workspace_bytes(&step.kernel, |_| body.arena_bytes), step.workspace.map_or(0, |place| place.bytes));
+        if found < needed {
+            return Err(Invalid::new(at(), format!("it needs {needed} bytes of workspace, the step has {found}")));
+        }
+    }
+    Ok(depth)
 }
 
 /// Input values, finals and weights name what exists, at the places that belong to them.
@@ -163,7 +247,8 @@ fn inputs(plan: &Plan, input_bytes: &[u64]) -> Result<(), Invalid> {
     }
     let mut last = None;
     for &(input, index) in &plan.finals {
-        if plan.inputs.get(input as usize).is_none_or(|port| port.mode != InputMode::InOut) {
+        let written = |port: &InputPort| matches!(port.mode, InputMode::InOut | InputMode::Out);
+        if !plan.inputs.get(input as usize).is_some_and(written) {
             return Err(Invalid::new("", "only an inout input has a final value"));
         }
         if last.replace(input).is_some_and(|last| last >= input) {
@@ -278,7 +363,8 @@ fn layout(layout: &Layout, available: u64) -> Result<(), String> {
 }
 
 fn validate_step(plan: &Plan, step: &Step, sizes: &Sizes<'_>) -> Result<(), Invalid> {
-    if step.reads.len() + step.writes.len() > MAX_OPERANDS {
+    let runs_bodies = matches!(step.kernel, Kernel::If { .. } | Kernel::Loop { .. });
+    if !runs_bodies && step.reads.len() + step.writes.len() > MAX_OPERANDS {
         return Err(Invalid::new("", format!("more than {MAX_OPERANDS} operands")));
     }
     for (index, read) in step.reads.iter().enumerate() {

@@ -74,7 +74,7 @@ fn running_allocates_nothing() {
                 .map(|(tensor, mode)| match mode {
                     InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
                     InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
-                    InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+                    InputMode::InOut | InputMode::Out => Argument::InOut(TensorMut::from(tensor)),
                 })
                 .collect();
             let counted = allocations(|| {

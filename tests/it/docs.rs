@@ -49,6 +49,7 @@ fn ops() -> String {
             Storage::Fresh => "its own".to_string(),
             Storage::ViewOf(operand) => format!("operand {operand}'s"),
             Storage::MayViewOf(operand) => format!("operand {operand}'s or its own"),
+            Storage::Yielded => "what its regions yield".to_string(),
         };
         let writes = match row.mutation {
             Mutation::Never => "",

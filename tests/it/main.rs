@@ -6,6 +6,8 @@ mod tidy;
 mod docs;
 mod text;
 mod alias;
+mod bodies;
+mod control;
 mod regions;
 mod functional;
 mod overlap;

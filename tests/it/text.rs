@@ -38,7 +38,7 @@ pub fn graph_of(text: &str) -> Graph {
     graph.unwrap_or_else(|| panic!("{}", rendered.join("\n")))
 }
 
-fn complaints(text: &str) -> String {
+pub fn complaints(text: &str) -> String {
     let (graph, mistakes) = parse(text, &Bindings::new());
     assert!(graph.is_none(), "parsed without a complaint");
     mistakes.iter().map(|mistake| mistake.render("case.situ", text)).collect::<Vec<_>>().join("\n")

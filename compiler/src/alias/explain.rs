@@ -39,10 +39,14 @@ impl AliasDb<'_> {
                 InputMode::Read => "an input nobody writes",
                 InputMode::Donate => "an input whose bytes are given up",
                 InputMode::InOut => "an input that is updated",
+                InputMode::Out => "an input that is only written",
             },
             Def::Constant(_) => "a constant",
             Def::Param(..) | Def::Result(..) => "a value of the program",
         };
+        if self.is_join(value) {
+            return self.describe_join(value);
+        }
         if origin.root == value {
             return format!("  {shown} has bytes of its own ({owner})\n");
         }
@@ -64,6 +68,34 @@ impl AliasDb<'_> {
         }
     }
 
+    /// Whose storages a join may have, in a line.
+    fn describe_join(&self, value: ValueId) -> String {
+        let graph = self.graph();
+        let shown = graph.display(value);
+        let Some(candidates) = self.candidates(value) else {
+            return format!("  {shown} has the storage of one of very many values\n");
+        };
+        let named: Vec<String> = candidates
+            .iter()
+            .map(|candidate| {
+                let owner = graph.display(candidate.owner);
+                let trip = if candidate.earlier { " of an earlier trip" } else { "" };
+                match &candidate.map {
+                    Some(map) if *map == super::view::BoxMap::whole(&graph.ty(candidate.owner).shape) => {
+                        format!("{owner}{trip}")
+                    }
+                    Some(map) if !map.axes.is_empty() => {
+                        let axes: Vec<String> = map.axes.iter().map(ToString::to_string).collect();
+                        format!("[{}] of {owner}{trip}", axes.join(", "))
+                    }
+                    Some(_) => format!("{owner}{trip}"),
+                    None => format!("some part of {owner}{trip}"),
+                }
+            })
+            .collect();
+        format!("  {shown} is what control flow makes it: {}\n", named.join(", or "))
+    }
+
     fn describe_writers(&self, value: ValueId) -> String {
         let graph = self.graph();
         let root = graph.display(self.storage(value));
@@ -72,7 +104,7 @@ impl AliasDb<'_> {
             let line = if inst.location.line > 0 { format!(" (line {})", inst.location.line) } else { String::new() };
             format!("{} = {}_{line}", graph.display(inst.results[0]), inst.op.name())
         };
-        match self.writers(value) {
+        match self.writers(value).as_slice() {
             [] => format!("  nothing writes {root}\n"),
             writers => writers.iter().map(|&id| format!("  {root} is written by {}\n", place(id))).collect(),
         }
@@ -88,6 +120,10 @@ impl AliasDb<'_> {
                 let line =
                     if inst.location.line > 0 { format!(" (line {})", inst.location.line) } else { String::new() };
                 format!("{} reads {}{line}", inst.op.name(), graph.display(value))
+            }
+            Observer::Element { inst, result } => {
+                let result = graph.inst(inst).results[result];
+                format!("the scan stacks it in {}", graph.display(result))
             }
             Observer::Output(place) => format!("it is output {}", graph.outputs[place].name),
             Observer::State(place) => format!("it is what input {} holds in the end", graph.inputs[place].name),

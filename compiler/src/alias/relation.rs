@@ -95,6 +95,10 @@ pub enum Why {
     Searched { cases: usize },
     /// Two inputs that the caller may pass the same bytes for.
     Inputs { a: String, b: String },
+    /// Made by different trips of a loop.
+    OtherTrip { root: String },
+    /// Control flow decides whose storage they have; they may both have that of `owner`.
+    Joined { a: String, b: String, owner: Option<String> },
     /// The search gave up.
     Budget { cases: usize },
 }
@@ -115,6 +119,9 @@ impl std::fmt::Display for Why {
             }
             Why::Searched { cases } => write!(f, "no index of one meets an index of the other ({cases} cases)"),
             Why::Inputs { a, b } => write!(f, "the caller may pass the same bytes as {a} and {b}"),
+            Why::OtherTrip { root } => write!(f, "{root} is another storage at every trip"),
+            Why::Joined { a, b, owner: Some(owner) } => write!(f, "{a} and {b} may both have bytes of {owner}"),
+            Why::Joined { a, b, owner: None } => write!(f, "too many storages meet in {a} or {b}"),
             Why::Budget { cases } => write!(f, "not decided after {cases} cases"),
         }
     }
@@ -164,6 +171,7 @@ impl Why {
             Why::Axis { axis, a, b, root } => Why::Axis { axis, a: b, b: a, root },
             Why::Interval { a, b, unit, root } => Why::Interval { a: b, b: a, unit, root },
             Why::Stride { divisor, distance, unit } => Why::Stride { divisor, distance: -distance, unit },
+            Why::Joined { a, b, owner } => Why::Joined { a: b, b: a, owner },
             other => other,
         }
     }
@@ -228,7 +236,7 @@ fn same_map(a: &Layout, b: &Layout) -> bool {
 }
 
 /// Rung 3. Boxes are products of progressions, so they meet exactly where they meet on every axis.
-fn relate_boxes(a: &[Progression], b: &[Progression], root: &str) -> Relation {
+pub(super) fn relate_boxes(a: &[Progression], b: &[Progression], root: &str) -> Relation {
     let mut witness = Vec::with_capacity(a.len());
     let (mut inside, mut around) = (true, true);
     for (axis, (&p, &q)) in a.iter().zip(b).enumerate() {

@@ -42,6 +42,18 @@ impl BoxMap {
         self
     }
 
+    /// The box that is `inner` of this view, in the coordinates of this view's root.
+    pub fn then(&self, inner: &BoxMap) -> BoxMap {
+        let mut axes = self.axes.clone();
+        for (&(_, root), &taken) in self.view.iter().zip(&inner.axes) {
+            if let Some(root) = root {
+                axes[root] = axes[root].then(taken);
+            }
+        }
+        let through = |&(extent, axis): &(usize, Option<usize>)| (extent, axis.and_then(|axis| self.view[axis].1));
+        BoxMap { axes, view: inner.view.iter().map(through).collect() }
+    }
+
     /// Boxes of a view's results in the coordinates of its operand's root; `None` where the view is no box.
     pub fn through(&self, graph: &Graph, inst: &Inst) -> Option<Vec<BoxMap>> {
         let one = |map: BoxMap| Some(vec![map]);

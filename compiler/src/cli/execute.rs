@@ -44,7 +44,8 @@ fn arguments<'a>(session: &Session, held: &'a mut [Tensor]) -> Vec<Argument<'a>>
         .map(|(tensor, mode)| match mode {
             InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
             InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
-            InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+            // A program has no `out` input; only bodies have.
+            InputMode::InOut | InputMode::Out => Argument::InOut(TensorMut::from(tensor)),
         })
         .collect()
 }
@@ -245,6 +246,7 @@ pub fn compile_and_run(graph: Graph, inputs: &[eval::Tensor]) -> Result<Vec<eval
         pipeline::Error::Invalid(mistakes) if mistakes.iter().all(|mistake| mistake.kind == Kind::Unsupported) => {
             conformance::Failure::Unsupported(pipeline::Error::Invalid(mistakes).to_string())
         }
+        unsupported @ pipeline::Error::Unsupported(_) => conformance::Failure::Unsupported(unsupported.to_string()),
         other => conformance::Failure::Wrong(other.to_string()),
     })?;
     let wrong = |failure: Failure| conformance::Failure::Wrong(failure.message);

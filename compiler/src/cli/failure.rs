@@ -54,6 +54,7 @@ impl Failure {
     pub fn compile(error: Error, file: &str, source: &str) -> Failure {
         match error {
             Error::Invalid(diagnostics) => Failure::diagnostics(&diagnostics, file, source),
+            Error::Unsupported(why) => Failure::unsupported(why),
             budget @ (Error::Budget { .. } | Error::OutOfMemory(_)) => Failure::budget(budget),
             Error::Fault(fault) => Failure { code: 70, message: fault.to_string() },
         }

@@ -11,23 +11,15 @@ use situ_runtime::pack;
 use super::{EmitError, fault};
 use crate::diagnostic::Fault;
 use crate::ir::{Constant, Graph};
-use crate::lower::{BufferKind, KernelGraph, Weight, WeightForm};
+use crate::lower::{Weight, WeightForm};
 use crate::plan::Planned;
 
-/// The weights section: each weight at its place, in its form. Weights are made in parallel; each has bytes of its own.
+/// The weights section, which the program and its bodies have in common: each weight at its place, in its form. Weights are made in parallel; each has bytes of its own.
 pub fn weights(planned: &Planned, source: &Graph) -> Result<Weights, EmitError> {
-    let graph: &KernelGraph = &planned.placed.graph;
+    let weights = &planned.placed.graph.weights;
     let mut block = Block::zeroed(planned.weights_bytes)?;
-    let mut placed: Vec<(u64, u64, &Weight)> = Vec::new();
-    for (buffer, info) in graph.buffers.iter().enumerate() {
-        if let BufferKind::Weight(weight) = info.kind {
-            let place = planned.places[buffer];
-            if place.space == Space::Weights {
-                placed.push((place.offset, place.bytes, &graph.weights[weight as usize]));
-            }
-        }
-    }
-    placed.sort_by_key(|&(offset, bytes, _)| (offset, bytes));
+    let placed = planned.weight_offsets.iter().zip(weights);
+    let placed = placed.map(|(&offset, weight)| (offset, weight.stored.bytes() as u64, weight));
     let mut parts = Vec::with_capacity(placed.len());
     let mut rest: &mut [u8] = &mut block;
     let mut at = 0u64;

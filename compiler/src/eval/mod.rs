@@ -4,16 +4,18 @@
 //! by the runtime's scalar meanings and reference kernels, one op at a time, every result in bytes of its own. It is
 //! made to be right and small; it is slow.
 
+mod control;
 mod kernel;
 mod view;
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use situ_runtime::kernel::domain::{Odometer, for_each_index};
 use situ_runtime::kernel::element::{load_bits, number, number_bits, store_bits};
 use situ_runtime::scalar;
 
-use crate::ir::{BlockId, Def, Graph, ValueId};
+use crate::ir::{BlockId, Def, Graph, InstId, ValueId};
 use crate::ops::{Op, PointFn};
 use crate::types::{DType, Layout, TensorType};
 
@@ -79,22 +81,47 @@ impl Buffer {
     }
 }
 
+/// Trips of all loops that [`evaluate`] runs before it gives up.
+pub const MAX_TRIPS: u64 = 1 << 20;
+
 /// The outputs of a graph without writes for inputs in the graph's order.
 ///
-/// Errors: inputs that do not fit, a mutating instruction, an index outside its axis.
+/// Errors: inputs that do not fit, a mutating instruction, an index outside its axis, more than [`MAX_TRIPS`] trips.
 pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    evaluate_within(graph, inputs, MAX_TRIPS)
+}
+
+/// As [`evaluate`], giving up after so many trips of all loops together: a program may loop for ever.
+pub fn evaluate_within(graph: &Graph, inputs: &[Tensor], trips: u64) -> Result<Vec<Tensor>, String> {
     if inputs.len() != graph.inputs.len() {
         return Err(format!("expected {} inputs, found {}", graph.inputs.len(), inputs.len()));
     }
-    let mut values: Vec<Option<Tensor>> = vec![None; graph.values.len()];
+    let mut run = Run { values: vec![None; graph.values.len()], trips, last: vec![None; graph.blocks.len()] };
     for (input, tensor) in graph.inputs.iter().zip(inputs) {
         if *graph.ty(input.value) != tensor.ty {
             return Err(format!("input {} is {}, found {}", input.name, graph.ty(input.value), tensor.ty));
         }
-        values[input.value.index()] = Some(tensor.clone());
+        run.values[input.value.index()] = Some(tensor.clone());
     }
-    run_block(graph, Graph::BODY, &mut values)?;
-    graph.outputs.iter().map(|output| read(graph, &values, output.value)).collect()
+    run_block(graph, Graph::BODY, &mut run)?;
+    graph.outputs.iter().map(|output| read(graph, &run.values, output.value)).collect()
+}
+
+/// A run of a graph.
+struct Run {
+    /// Tensors of the values that are known and still needed.
+    values: Vec<Option<Tensor>>,
+    /// Trips left.
+    trips: u64,
+    /// For each block that ran: after which instruction each of its own values is no longer needed.
+    last: Vec<Option<Arc<[Vec<ValueId>]>>>,
+}
+
+impl Run {
+    fn spend(&mut self) -> Result<(), String> {
+        self.trips = self.trips.checked_sub(1).ok_or("the loops of the program have too many trips to evaluate")?;
+        Ok(())
+    }
 }
 
 /// The tensor of a value: computed before, or a constant.
@@ -114,61 +141,82 @@ fn read(graph: &Graph, values: &[Option<Tensor>], value: ValueId) -> Result<Tens
     }
 }
 
-fn run_block(graph: &Graph, block: BlockId, values: &mut [Option<Tensor>]) -> Result<(), String> {
-    // The last instruction that reads each value: its elements are dropped afterwards.
+/// For each instruction of a block, the values of the block that nothing needs afterwards.
+fn dead_after(graph: &Graph, block: BlockId) -> Arc<[Vec<ValueId>]> {
     let insts = &graph.block(block).insts;
-    let mut last = vec![usize::MAX; graph.values.len()];
+    let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
     for (at, &id) in insts.iter().enumerate() {
-        for operand in &graph.inst(id).operands {
-            last[operand.index()] = at;
+        let mut reads: Vec<ValueId> = graph.inst(id).operands.clone();
+        let mut regions = graph.inst(id).regions.clone();
+        while let Some(region) = regions.pop() {
+            let region = graph.block(region);
+            reads.extend(&region.yields);
+            for &inner in &region.insts {
+                reads.extend(&graph.inst(inner).operands);
+                regions.extend(&graph.inst(inner).regions);
+            }
+        }
+        last.extend(reads.into_iter().map(|value| (value, at)));
+    }
+    let own_insts: HashSet<InstId> = insts.iter().copied().collect();
+    // What comes from outside of a region is needed again at its next trip.
+    let inside = |value: &ValueId| match graph.value(*value).def {
+        Def::Result(inst, _) => own_insts.contains(&inst),
+        Def::Param(of, _) => of == block,
+        Def::Input(_) | Def::Constant(_) => block == Graph::BODY,
+    };
+    let ends = graph.outputs.iter().map(|output| output.value).filter(|_| block == Graph::BODY);
+    for value in ends.chain(graph.block(block).yields.iter().copied()) {
+        last.remove(&value);
+    }
+    let mut dead = vec![Vec::new(); insts.len()];
+    let own: HashSet<ValueId> = last.keys().copied().filter(inside).collect();
+    for (value, at) in last {
+        if own.contains(&value) {
+            dead[at].push(value);
         }
     }
-    for output in graph.outputs.iter().map(|output| output.value).chain(graph.block(block).yields.iter().copied()) {
-        last[output.index()] = usize::MAX;
-    }
-    for (at, &id) in insts.iter().enumerate() {
+    dead.into()
+}
+
+fn run_block(graph: &Graph, block: BlockId, run: &mut Run) -> Result<(), String> {
+    let dead = run.last[block.index()].get_or_insert_with(|| dead_after(graph, block)).clone();
+    for (at, &id) in graph.block(block).insts.iter().enumerate() {
         let inst = graph.inst(id);
         let name = inst.op.name();
         if inst.mutates {
             return Err(format!("{name}_ writes; only graphs without writes have a value for every name"));
         }
         let operands: Vec<Tensor> =
-            inst.operands.iter().map(|&operand| read(graph, values, operand)).collect::<Result<_, _>>()?;
-        let results = match inst.regions.first() {
-            Some(&body) => run_body(graph, body, operands, values)?,
-            None => evaluate_op(&inst.op, &operands).map_err(|why| format!("{}: {why}", inst.location.text))?,
+            inst.operands.iter().map(|&operand| read(graph, &run.values, operand)).collect::<Result<_, _>>()?;
+        let results = match inst.regions.is_empty() {
+            false => control::run_regions(graph, inst, operands, run)?,
+            true => evaluate_op(&inst.op, &operands).map_err(|why| format!("{}: {why}", inst.location.text))?,
         };
         for (&value, tensor) in inst.results.iter().zip(results) {
             if *graph.ty(value) != tensor.ty {
                 return Err(format!("{name} gives {}, {} is expected", tensor.ty, graph.ty(value)));
             }
-            values[value.index()] = Some(tensor);
+            run.values[value.index()] = Some(tensor);
         }
-        for operand in &inst.operands {
-            if last[operand.index()] == at {
-                values[operand.index()] = None;
-            }
+        for value in &dead[at] {
+            run.values[value.index()] = None;
         }
     }
     Ok(())
 }
 
-/// The yields of a kernel's body for its operands.
-fn run_body(
-    graph: &Graph,
-    body: BlockId,
-    operands: Vec<Tensor>,
-    values: &mut [Option<Tensor>],
-) -> Result<Vec<Tensor>, String> {
+/// The yields of a region for its parameters.
+fn run_body(graph: &Graph, body: BlockId, params: Vec<Tensor>, run: &mut Run) -> Result<Vec<Tensor>, String> {
     let block = graph.block(body);
-    if block.params.len() != operands.len() {
-        return Err(format!("a body takes {} operands, found {}", block.params.len(), operands.len()));
+    if block.params.len() != params.len() {
+        return Err(format!("a body takes {} operands, found {}", block.params.len(), params.len()));
     }
-    for (&param, operand) in block.params.iter().zip(operands) {
-        values[param.index()] = Some(operand);
+    for (&param, tensor) in block.params.iter().zip(params) {
+        run.values[param.index()] = Some(tensor);
     }
-    run_block(graph, body, values)?;
-    block.yields.iter().map(|&value| read(graph, values, value)).collect()
+    run_block(graph, body, run)?;
+    block.yields.iter().map(|&value| read(graph, &run.values, value)).collect()
 }
 
 /// The results of one op on tensors.

@@ -1,9 +1,12 @@
 //! The walk over a source program that replaces storages by chains of versions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::region::{Rewritten, cover, extract, inverse, positions, rewritten, storage_as, storage_order};
-use super::{FunctionalNotes, WriteForm};
+use super::handle::{Handle, Kind, Root};
+use super::identity::Identity;
+use super::region::{Rewritten, cover, extract, positions, rewritten, storage_as};
+use super::repeat::Seen;
+use super::{FunctionalNotes, Stop, WriteForm};
 use crate::alias::{AliasDb, relation};
 use crate::diagnostic::Fault;
 use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Inst, InstId, Location, ValueId};
@@ -22,35 +25,60 @@ const MAX_REPLAYED: usize = 8;
 /// each read again after each of many writes) comes near.
 const MAX_INSTS: usize = 1 << 22;
 
-/// A storage that is written somewhere.
-struct Versions {
-    /// Axes of the root in the order of the storage, if that is not its own.
-    order: Option<Vec<usize>>,
-    /// The storage as a row-major tensor.
-    ty: TensorType,
-    /// The newest version, in the functional graph.
-    base: ValueId,
-    /// Values of the source that were written, one a version.
-    written: Vec<ValueId>,
-}
+/// A change that leaving a region takes back: what a value of the source was known as.
+type Known = Option<(usize, ValueId)>;
 
 pub(super) struct Chains<'a> {
-    source: &'a Graph,
-    aliases: &'a AliasDb<'a>,
-    graph: Graph,
-    storages: BTreeMap<ValueId, Versions>,
+    pub source: &'a Graph,
+    pub aliases: &'a AliasDb<'a>,
+    /// Which joins have to be known as what they refer to.
+    pub identity: Identity,
+    pub graph: Graph,
+    /// Where instructions go.
+    pub block: BlockId,
+    /// Newest versions of the storages that were written, in the order of the storage.
+    pub state: BTreeMap<Root, ValueId>,
+    /// For each storage, what was written, one entry a version: a value whose region it was, if only that changed.
+    written: BTreeMap<Root, Vec<Option<ValueId>>>,
+    /// What joins refer to, for those that are not values of their own.
+    pub handles: BTreeMap<ValueId, Handle>,
     /// For each value of the source: the value that holds it, as of so many writes of its storage.
-    current: Vec<Option<(usize, ValueId)>>,
+    current: Vec<Known>,
+    /// What `current` held, for each change of it.
+    journal: Vec<(ValueId, Known)>,
+    /// Parameters of regions that stand for one operand.
+    pub passed: BTreeMap<ValueId, ValueId>,
+    /// For each region around the place where we are, the storages made in it.
+    pub made: Vec<BTreeSet<Root>>,
+    /// What is known of each loop from walking its body.
+    pub seen: BTreeMap<InstId, Seen>,
     /// Names of the source, which no version may take.
     names: HashSet<&'a str>,
     /// How many values were called after a name of the source.
     versions: HashMap<String, usize>,
-    notes: FunctionalNotes,
-    location: Location,
+    /// Names used, to give them back where a region is walked again.
+    named: Vec<(String, Option<usize>)>,
+    pub notes: FunctionalNotes,
+    pub location: Location,
+    /// Instructions made, those given up included.
+    count: usize,
 }
 
-fn fault(message: impl Into<String>) -> Fault {
-    Fault { stage: "functional", message: message.into() }
+pub(super) fn fault(message: impl Into<String>) -> Stop {
+    Stop::Fault(Fault { stage: "functional", message: message.into() })
+}
+
+/// Where a walk began, to go back there.
+pub(super) struct Mark {
+    values: usize,
+    insts: usize,
+    blocks: usize,
+    constants: usize,
+    standing: usize,
+    writes: usize,
+    named: usize,
+    journal: usize,
+    state: BTreeMap<Root, ValueId>,
 }
 
 impl<'a> Chains<'a> {
@@ -58,32 +86,40 @@ impl<'a> Chains<'a> {
         Chains {
             source,
             aliases,
+            identity: Identity::of(source, aliases),
             graph: Graph::new(source.name.clone()),
-            storages: BTreeMap::new(),
+            block: Graph::BODY,
+            state: BTreeMap::new(),
+            written: BTreeMap::new(),
+            handles: BTreeMap::new(),
             current: vec![None; source.values.len()],
+            journal: Vec::new(),
+            passed: BTreeMap::new(),
+            made: vec![BTreeSet::new()],
+            seen: BTreeMap::new(),
             names: source.values.iter().map(|value| value.name.as_str()).collect(),
             versions: HashMap::new(),
-            notes: FunctionalNotes::default(),
+            named: Vec::new(),
+            notes: FunctionalNotes { values: vec![None; source.values.len()], ..FunctionalNotes::default() },
             location: Location::default(),
+            count: 0,
         }
     }
 
-    pub fn run(mut self) -> Result<(Graph, FunctionalNotes), Fault> {
+    pub fn run(mut self) -> Result<(Graph, FunctionalNotes), Stop> {
         for input in &self.source.inputs {
             let made = self.graph.add_input(input.name.clone(), input.mode, self.source.ty(input.value).clone());
             self.versions.insert(input.name.clone(), 0);
-            self.current[input.value.index()] = Some((0, made));
+            self.know(input.value, 0, made);
         }
         for (at, value) in self.source.values.iter().enumerate() {
             if let Def::Constant(id) = value.def {
                 let made = self.graph.add_constant(self.source.constant(id).clone());
                 self.versions.insert(value.name.clone(), 0);
-                self.current[at] = Some((0, made));
+                self.know(ValueId(at as u32), 0, made);
             }
         }
-        for &id in &self.source.body().insts {
-            self.inst(id)?;
-        }
+        self.insts(Graph::BODY)?;
         for output in &self.source.outputs {
             let value = self.read(output.value)?;
             self.graph.add_output(output.name.clone(), value);
@@ -97,27 +133,101 @@ impl<'a> Chains<'a> {
             }
         }
         self.note_inputs();
-        self.drop_unused();
-        self.notes.values = self.current.iter().map(|current| current.map(|(_, value)| value)).collect();
         Ok((self.graph, self.notes))
     }
 
-    fn inst(&mut self, id: InstId) -> Result<(), Fault> {
-        let inst = self.source.inst(id);
+    /// The instructions of a block of the source, to the block where we are.
+    pub fn insts(&mut self, block: BlockId) -> Result<(), Stop> {
+        let source = self.source;
+        source.block(block).insts.iter().try_for_each(|&id| self.inst(id))
+    }
+
+    /// Notes that `made` holds `value` as of `since` writes of its storage.
+    pub fn know(&mut self, value: ValueId, since: usize, made: ValueId) {
+        let before = self.current[value.index()].replace((since, made));
+        self.journal.push((value, before));
+        self.notes.values[value.index()] = Some(made);
+    }
+
+    /// Begins a region: a block of its own, and storages of its own.
+    pub fn enter(&mut self) -> BlockId {
+        let block = self.graph.add_block();
+        self.made.push(BTreeSet::new());
+        std::mem::replace(&mut self.block, block)
+    }
+
+    /// Ends the region: what was known only inside is forgotten. The storages made in it.
+    pub fn leave(&mut self, outer: BlockId, journal: usize) -> BTreeSet<Root> {
+        self.block = outer;
+        for (value, before) in self.journal.drain(journal..).rev() {
+            self.current[value.index()] = before;
+        }
+        self.made.pop().unwrap_or_default()
+    }
+
+    pub fn journal(&self) -> usize {
+        self.journal.len()
+    }
+
+    /// This place of the walk.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            values: self.graph.values.len(),
+            insts: self.graph.insts.len(),
+            blocks: self.graph.blocks.len(),
+            constants: self.graph.constants.len(),
+            standing: self.graph.block(self.block).insts.len(),
+            writes: self.notes.writes.len(),
+            named: self.named.len(),
+            journal: self.journal.len(),
+            state: self.state.clone(),
+        }
+    }
+
+    /// Gives up everything since `mark`, which was taken in the block where we are.
+    pub fn give_up(&mut self, mark: &Mark) {
+        self.graph.values.truncate(mark.values);
+        self.graph.insts.truncate(mark.insts);
+        self.graph.blocks.truncate(mark.blocks);
+        self.graph.constants.truncate(mark.constants);
+        self.graph.blocks[self.block.index()].insts.truncate(mark.standing);
+        self.notes.writes.truncate(mark.writes);
+        for (name, count) in self.named.drain(mark.named..).rev() {
+            match count {
+                Some(count) => self.versions.insert(name, count),
+                None => self.versions.remove(&name),
+            };
+        }
+        for (value, before) in self.journal.drain(mark.journal..).rev() {
+            self.current[value.index()] = before;
+        }
+        self.state.clone_from(&mark.state);
+        let stale = |value: &ValueId| value.index() >= mark.values;
+        for value in &mut self.notes.values {
+            *value = value.filter(|value| !stale(value));
+        }
+    }
+
+    fn inst(&mut self, id: InstId) -> Result<(), Stop> {
+        let source = self.source;
+        let inst = source.inst(id);
         self.location = inst.location.clone();
-        if inst.mutates {
-            return self.write(id, inst);
+        match inst.op {
+            Op::If { .. } => return self.branch(id),
+            Op::Loop { .. } | Op::Scan { .. } => return self.repeat(id),
+            _ if inst.mutates => return self.write(id, inst),
+            _ => {}
         }
         let operand = match inst.op.row().storage {
             Storage::ViewOf(operand) | Storage::MayViewOf(operand) => Some(inst.operands[operand]),
-            Storage::Fresh => None,
+            Storage::Fresh | Storage::Yielded => None,
         };
         let is_view = operand.is_some_and(|operand| {
             let root = self.aliases.storage(operand);
             inst.results.iter().all(|&result| self.aliases.storage(result) == root)
         });
         if let (true, Some(operand)) = (is_view, operand)
-            && self.aliases.is_written(operand)
+            && (self.aliases.is_written(operand) || self.handles.contains_key(&self.aliases.storage(operand)))
         {
             // A view of what may yet change is taken when it is read.
             return Ok(());
@@ -131,17 +241,25 @@ impl<'a> Chains<'a> {
         let results = self.emit(inst, as_value(&inst.op), &operands)?;
         for (&result, made) in inst.results.iter().zip(results) {
             self.name(made, result);
-            self.current[result.index()] = Some((0, made));
+            self.know(result, 0, made);
+            self.make(Root::Value(result));
         }
         Ok(())
     }
 
-    fn read_all(&mut self, values: &[ValueId]) -> Result<Vec<ValueId>, Fault> {
+    /// Notes that a storage is made in the region where we are.
+    pub fn make(&mut self, root: Root) {
+        if let Some(made) = self.made.last_mut() {
+            made.insert(root);
+        }
+    }
+
+    pub fn read_all(&mut self, values: &[ValueId]) -> Result<Vec<ValueId>, Stop> {
         values.iter().map(|&value| self.read(value)).collect()
     }
 
     /// A mutating instruction: its value is computed, then its storage has a new version.
-    fn write(&mut self, id: InstId, inst: &Inst) -> Result<(), Fault> {
+    fn write(&mut self, id: InstId, inst: &Inst) -> Result<(), Stop> {
         let (destination, result) = (inst.operands[0], inst.results[0]);
         let value = match &inst.op {
             // `copy` does not look at what it replaces.
@@ -164,44 +282,82 @@ impl<'a> Chains<'a> {
             }
         };
         let root = self.aliases.storage(destination);
-        self.open(root)?;
-        let form = self.next_version(root, destination, value)?;
-        let versions = self.storages.get(&root).map_or(0, |storage| storage.written.len());
-        self.current[destination.index()] = Some((versions, value));
-        self.current[result.index()] = Some((versions, value));
+        let form = if self.handles.contains_key(&root) {
+            let handle = self.handle(destination)?;
+            self.write_handle(&handle, value)?;
+            match handle.iter().all(|alternative| alternative.parts.iter().all(|part| part.layout.is_empty())) {
+                true => WriteForm::Nothing,
+                false => WriteForm::Region,
+            }
+        } else {
+            self.next_version(root, destination, value)?
+        };
+        let now = self.now(root);
+        self.know(destination, now, value);
+        self.know(result, now, value);
         self.notes.writes.push((id, root, form));
         Ok(())
     }
 
-    /// Makes the storage of `root` one with versions.
-    fn open(&mut self, root: ValueId) -> Result<(), Fault> {
-        if self.storages.contains_key(&root) {
-            return Ok(());
+    /// How often the storages that a root refers to were written.
+    fn now(&self, root: ValueId) -> usize {
+        let writes = |root: &Root| self.written.get(root).map_or(0, Vec::len);
+        match self.handles.get(&root) {
+            Some(handle) => handle.iter().map(|alternative| writes(&alternative.root)).sum(),
+            None => writes(&Root::Value(root)),
         }
-        let (_, mut base) = self.current[root.index()].ok_or_else(|| fault("a storage is written before it exists"))?;
-        let order = storage_order(self.aliases.origin(root).layout);
-        if let Some(order) = &order {
-            base = self.one(Op::Permute { axes: order.clone() }, &[base])?;
-        }
-        let ty = self.graph.ty(base).clone();
-        self.storages.insert(root, Versions { order, ty, base, written: Vec::new() });
-        Ok(())
     }
 
-    fn next_version(&mut self, root: ValueId, destination: ValueId, value: ValueId) -> Result<WriteForm, Fault> {
+    /// Gives a storage its next version. Only the region of `written` changed, if that is given.
+    pub fn change(&mut self, root: &Root, next: ValueId, written: Option<ValueId>) {
+        self.state.insert(root.clone(), next);
+        self.written.entry(root.clone()).or_default().push(written);
+    }
+
+    pub fn kind(&self, root: &Root) -> Kind {
+        match root {
+            Root::Value(value) => self.kind_of(*value),
+            Root::Slot { kind, .. } => kind.clone(),
+        }
+    }
+
+    /// The newest version of a storage, in its order.
+    pub fn base(&mut self, root: &Root) -> Result<ValueId, Stop> {
+        if let Some(&base) = self.state.get(root) {
+            return Ok(base);
+        }
+        let Root::Value(value) = root else { return Err(fault("a slot is used before it is filled")) };
+        let (_, made) = self.current[value.index()].ok_or_else(|| fault("a storage is written before it exists"))?;
+        let base = self.stored(&self.kind(root), made)?;
+        self.state.insert(root.clone(), base);
+        Ok(base)
+    }
+
+    /// What a storage holds now, as the value that owns it.
+    pub fn content(&mut self, root: &Root) -> Result<ValueId, Stop> {
+        match root {
+            Root::Value(value) => self.read(*value),
+            Root::Slot { kind, .. } => {
+                let base = self.base(root)?;
+                self.logical(kind, base)
+            }
+        }
+    }
+
+    fn next_version(&mut self, root: ValueId, destination: ValueId, value: ValueId) -> Result<WriteForm, Stop> {
+        let base = self.base(&Root::Value(root))?;
         let layout = self.aliases.origin(destination).layout.clone();
         if layout.is_empty() {
             return Ok(WriteForm::Nothing);
         }
-        let storage = &self.storages[&root];
-        let (mut base, ty, seen) = (storage.base, storage.ty.clone(), self.source.ty(destination).dtype);
+        let (ty, seen) = (self.graph.ty(base).clone(), self.source.ty(destination).dtype);
         let write = rewritten(&layout, seen, &ty).ok_or_else(|| fault("a view ends beyond 2^63"))?;
         let Rewritten { layout, shape, .. } = write;
         let value = self.apply(write.value, value)?;
         let (next, form) = match cover(&layout, &shape) {
             Some(ops) => (self.apply(ops, value)?, WriteForm::Whole),
             None => {
-                base = self.apply(write.base, base)?;
+                let base = self.apply(write.base, base)?;
                 (self.replaced(base, &layout, value)?, WriteForm::Region)
             }
         };
@@ -209,15 +365,12 @@ impl<'a> Chains<'a> {
         if form == WriteForm::Region {
             self.name(next, root);
         }
-        if let Some(storage) = self.storages.get_mut(&root) {
-            storage.base = next;
-            storage.written.push(destination);
-        }
+        self.change(&Root::Value(root), next, Some(destination));
         Ok(form)
     }
 
     /// `base` with the elements at `layout` replaced by `value`.
-    fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Fault> {
+    pub fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Stop> {
         if layout.is_injective() {
             let offset = usize::try_from(layout.offset).map_err(|_| fault("a view begins before its storage"))?;
             return self.one(Op::Update { offset, strides: layout.strides.clone() }, &[base, value]);
@@ -236,11 +389,24 @@ impl<'a> Chains<'a> {
     }
 
     /// The value that holds `value` now.
-    fn read(&mut self, value: ValueId) -> Result<ValueId, Fault> {
+    pub fn read(&mut self, value: ValueId) -> Result<ValueId, Stop> {
         let root = self.aliases.storage(value);
-        let Some(now) = self.storages.get(&root).map(|storage| storage.written.len()) else {
+        let now = self.now(root);
+        if self.handles.contains_key(&root) {
+            if let Some((since, known)) = self.current[value.index()]
+                && since == now
+            {
+                return Ok(known);
+            }
+            let handle = self.handle(value)?;
+            let made = self.read_handle(&handle)?;
+            self.name(made, value);
+            self.know(value, now, made);
+            return Ok(made);
+        }
+        if !self.state.contains_key(&Root::Value(root)) {
             return self.unwritten(value);
-        };
+        }
         // Up to the nearest ancestor whose value is known as of now.
         let mut path = Vec::new();
         let mut at = value;
@@ -267,10 +433,10 @@ impl<'a> Chains<'a> {
             let whole = self.read(root)?;
             let made = self.apply(ops, whole)?;
             self.name(made, value);
-            self.current[value.index()] = Some((now, made));
+            self.know(value, now, made);
             return Ok(made);
         }
-        self.current[at.index()] = Some((now, known));
+        self.know(at, now, known);
         while let Some(at) = path.pop() {
             known = self.replay(at, known, now)?;
         }
@@ -278,7 +444,7 @@ impl<'a> Chains<'a> {
     }
 
     /// A value whose storage has not been written so far. Its view may have been put off, if it is written later.
-    fn unwritten(&mut self, value: ValueId) -> Result<ValueId, Fault> {
+    fn unwritten(&mut self, value: ValueId) -> Result<ValueId, Stop> {
         let mut path = Vec::new();
         let mut at = value;
         let mut known = loop {
@@ -297,75 +463,66 @@ impl<'a> Chains<'a> {
     /// The value that held `value`, if no write since has touched it.
     fn still(&mut self, value: ValueId, root: ValueId, now: usize) -> Option<ValueId> {
         let (since, known) = self.current[value.index()]?;
-        let writes = &self.storages.get(&root)?.written[since..];
+        let writes = self.written.get(&Root::Value(root)).and_then(|writes| writes.get(since..)).unwrap_or_default();
         let region = |value: ValueId| self.aliases.region(value);
-        let apart = writes.len() <= MAX_COMPARED
-            && writes
-                .iter()
-                .all(|&write| relation::relate_within(region(value), region(write), "", COMPARE_BUDGET).is_disjoint());
+        let apart = |write: &Option<ValueId>| {
+            let relate = |write| relation::relate_within(region(value), region(write), "", COMPARE_BUDGET);
+            write.is_some_and(|write| relate(write).is_disjoint())
+        };
+        let apart = writes.len() <= MAX_COMPARED && writes.iter().all(apart);
         if !apart {
             return None;
         }
-        self.current[value.index()] = Some((now, known));
+        self.know(value, now, known);
         Some(known)
     }
 
     /// The root's own value: its newest version, in the root's order of axes.
-    fn whole(&mut self, root: ValueId) -> Result<ValueId, Fault> {
-        let storage = &self.storages[&root];
-        let (base, order) = (storage.base, storage.order.clone());
-        match order {
-            None => Ok(base),
-            Some(order) => {
-                let made = self.one(Op::Permute { axes: inverse(&order) }, &[base])?;
-                self.name(made, root);
-                Ok(made)
-            }
+    fn whole(&mut self, root: ValueId) -> Result<ValueId, Stop> {
+        let root = Root::Value(root);
+        let (base, kind) = (self.base(&root)?, self.kind(&root));
+        let made = self.logical(&kind, base)?;
+        if let (Root::Value(root), true) = (root, kind.order.is_some()) {
+            self.name(made, root);
         }
+        Ok(made)
     }
 
     /// The operand that `value` is a view of, or writes over.
-    fn operand_of(&self, value: ValueId) -> Result<ValueId, Fault> {
+    pub fn operand_of(&self, value: ValueId) -> Result<ValueId, Stop> {
+        if let Some(&operand) = self.passed.get(&value) {
+            return Ok(operand);
+        }
         let inst = self.source.producer(value).ok_or_else(|| fault("a view without an instruction"))?;
         let inst = self.source.inst(inst);
         match inst.op.row().storage {
             _ if inst.mutates => Ok(inst.operands[0]),
             _ if matches!(inst.op, Op::AsStrided { .. }) => Ok(self.aliases.storage(value)),
             Storage::ViewOf(operand) | Storage::MayViewOf(operand) => Ok(inst.operands[operand]),
-            Storage::Fresh => Err(fault(format!("{} is no view", inst.op.name()))),
+            Storage::Fresh | Storage::Yielded => Err(fault(format!("{} is no view", inst.op.name()))),
         }
     }
 
     /// The view that defines `value`, applied to `operand`.
-    fn replay(&mut self, value: ValueId, operand: ValueId, now: usize) -> Result<ValueId, Fault> {
-        let Def::Result(id, place) = self.source.value(value).def else {
-            return Err(fault("a view without an instruction"));
+    fn replay(&mut self, value: ValueId, operand: ValueId, now: usize) -> Result<ValueId, Stop> {
+        let made = match self.source.value(value).def {
+            Def::Result(id, place) if !self.source.inst(id).mutates => {
+                let made = match &self.source.inst(id).op {
+                    Op::AsStrided { .. } => self.strided(value).and_then(|ops| self.apply(ops, operand))?,
+                    _ => self.view(id, place, operand)?,
+                };
+                self.name(made, value);
+                made
+            }
+            // A mutating instruction hands its operand on, and so does a region's parameter.
+            _ => operand,
         };
-        let inst = self.source.inst(id);
-        let made = if inst.mutates {
-            operand
-        } else {
-            let reader = std::mem::replace(&mut self.location, inst.location.clone());
-            let made = match &inst.op {
-                // One part of a split is a slice; the others need not be made.
-                Op::Split { axis, sizes } => {
-                    let start: usize = sizes[..place as usize].iter().sum();
-                    let end = (start + sizes[place as usize]) as i64;
-                    self.one(Op::Slice { axis: *axis, start: start as i64, end, step: 1 }, &[operand])?
-                }
-                Op::AsStrided { .. } => self.strided(value).and_then(|ops| self.apply(ops, operand))?,
-                op => self.one(as_value(op), &[operand])?,
-            };
-            self.location = reader;
-            self.name(made, value);
-            made
-        };
-        self.current[value.index()] = Some((now, made));
+        self.know(value, now, made);
         Ok(made)
     }
 
     /// Ops that read `value` from its root's own value, through its strides in the storage.
-    fn strided(&self, value: ValueId) -> Result<Vec<Op>, Fault> {
+    fn strided(&self, value: ValueId) -> Result<Vec<Op>, Stop> {
         let origin = self.aliases.origin(value);
         let (root, stored) = (self.aliases.origin(origin.root).layout, self.source.ty(origin.root));
         let mut ops = storage_as(root, stored, self.source.ty(value).dtype);
@@ -376,30 +533,31 @@ impl<'a> Chains<'a> {
         Ok(ops)
     }
 
-    fn apply(&mut self, ops: Vec<Op>, value: ValueId) -> Result<ValueId, Fault> {
+    pub fn apply(&mut self, ops: Vec<Op>, value: ValueId) -> Result<ValueId, Stop> {
         ops.into_iter().try_fold(value, |value, op| self.one(op, &[value]))
     }
 
-    fn one(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, Fault> {
-        if self.graph.insts.len() >= MAX_INSTS {
-            return Err(fault(format!("the functional form has more than {MAX_INSTS} instructions")));
+    pub fn one(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, Stop> {
+        self.count += 1;
+        if self.count >= MAX_INSTS {
+            return Err(Stop::Unsupported(format!("a functional form of more than {MAX_INSTS} instructions")));
         }
         let location = self.location.clone();
-        let inst = self.graph.append(Graph::BODY, op, operands, location).map_err(fault)?;
+        let inst = self.graph.append(self.block, op, operands, location).map_err(fault)?;
         Ok(self.graph.inst(inst).results[0])
     }
 
     /// A copy of `inst` with another op, on other operands; bodies are copied as they are.
-    fn emit(&mut self, inst: &Inst, op: Op, operands: &[ValueId]) -> Result<Vec<ValueId>, Fault> {
+    fn emit(&mut self, inst: &Inst, op: Op, operands: &[ValueId]) -> Result<Vec<ValueId>, Stop> {
         let regions: Vec<BlockId> = inst.regions.iter().map(|&region| self.body(region)).collect::<Result<_, _>>()?;
-        let made = self.graph.append(Graph::BODY, op, operands, inst.location.clone()).map_err(fault)?;
+        let made = self.graph.append(self.block, op, operands, inst.location.clone()).map_err(fault)?;
         let copy = &mut self.graph.insts[made.index()];
         (copy.regions, copy.tie, copy.rules) = (regions, inst.tie, inst.rules.clone());
         Ok(self.graph.inst(made).results.clone())
     }
 
     /// A copy of a kernel's body, which neither writes nor sees anything but constants outside.
-    fn body(&mut self, from: BlockId) -> Result<BlockId, Fault> {
+    fn body(&mut self, from: BlockId) -> Result<BlockId, Stop> {
         let to = self.graph.add_block();
         let mut inside: BTreeMap<ValueId, ValueId> = BTreeMap::new();
         let block = self.source.block(from);
@@ -418,6 +576,7 @@ impl<'a> Chains<'a> {
             });
             let operands = operands.collect::<Result<Vec<_>, _>>()?;
             let regions = inst.regions.iter().map(|&region| self.body(region)).collect::<Result<Vec<_>, _>>()?;
+            self.count += 1;
             let made = self.graph.append(to, inst.op.clone(), &operands, inst.location.clone()).map_err(fault)?;
             self.graph.insts[made.index()].regions = regions;
             let results = self.graph.inst(made).results.clone();
@@ -436,11 +595,12 @@ impl<'a> Chains<'a> {
     }
 
     /// Calls a new value after the source value it holds: `%x`, and later `%x.1`, `%x.2`.
-    fn name(&mut self, made: ValueId, source: ValueId) {
+    pub fn name(&mut self, made: ValueId, source: ValueId) {
         let name = &self.source.value(source).name;
         if name.is_empty() || !self.graph.value(made).name.is_empty() {
             return;
         }
+        self.named.push((name.clone(), self.versions.get(name).copied()));
         let chosen = match self.versions.entry(name.clone()) {
             std::collections::hash_map::Entry::Vacant(first) => {
                 first.insert(0);
@@ -464,45 +624,34 @@ impl<'a> Chains<'a> {
             _ => None,
         };
         let mut used = vec![false; self.source.inputs.len()];
-        let operands = self.source.body_insts().flat_map(|(_, inst)| inst.operands.iter().copied());
+        let insts = self.source.all_insts();
+        let operands = insts.iter().flat_map(|&id| self.source.inst(id).operands.iter().copied());
+        let yields = self.source.blocks.iter().flat_map(|block| block.yields.iter().copied());
         let unchanged = |&&(place, value): &&(u32, ValueId)| self.source.inputs[place as usize].value == value;
         let finals: Vec<(u32, ValueId)> =
             self.source.finals.iter().filter(|named| !unchanged(named)).copied().collect();
         let ends = self.source.outputs.iter().map(|output| output.value).chain(finals.iter().map(|entry| entry.1));
-        for value in operands.chain(ends) {
+        for value in operands.chain(yields).chain(ends) {
             if let Some(place) = input(value) {
                 used[place as usize] = true;
             }
         }
         self.notes.used_inputs = (0..).zip(used).filter(|(_, used)| *used).map(|(place, _)| place).collect();
-        self.notes.written_inputs = self.storages.keys().filter_map(|&root| input(root)).collect();
+        let written = insts.iter().filter(|&&id| self.source.inst(id).mutates);
+        let written = written.flat_map(|&id| self.aliases.owners(self.source.inst(id).operands[0]));
+        let written: BTreeSet<u32> = written.filter_map(input).collect();
+        self.notes.written_inputs = written.into_iter().collect();
         self.notes.written_inputs.extend(finals.iter().map(|entry| entry.0));
     }
 
-    /// Removes instructions whose results nobody needs: views that were replayed, versions that were covered.
-    fn drop_unused(&mut self) {
-        let mut needed = vec![false; self.graph.values.len()];
-        let ends = self.graph.outputs.iter().map(|output| output.value);
-        for value in ends.chain(self.graph.finals.iter().map(|entry| entry.1)) {
-            needed[value.index()] = true;
-        }
-        let mut kept = std::mem::take(&mut self.graph.blocks[Graph::BODY.index()].insts);
-        kept.reverse();
-        kept.retain(|&id| {
-            let inst = self.graph.inst(id);
-            let keep = inst.results.iter().any(|result| needed[result.index()]);
-            if keep {
-                inst.operands.iter().for_each(|operand| needed[operand.index()] = true);
-            }
-            keep
-        });
-        kept.reverse();
-        self.graph.blocks[Graph::BODY.index()].insts = kept;
+    /// A scalar constant.
+    pub fn scalar(&mut self, dtype: DType, bits: u64) -> ValueId {
+        self.graph.add_constant(Constant::scalar(dtype, bits))
     }
 }
 
 /// The op on values: `view` and `view_dtype` ask for strides, which a value does not have.
-fn as_value(op: &Op) -> Op {
+pub(super) fn as_value(op: &Op) -> Op {
     match op {
         Op::ViewDtype { to } => Op::Bitcast { to: *to },
         Op::View { shape } => Op::Reshape { shape: shape.clone() },

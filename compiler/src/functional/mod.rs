@@ -14,16 +14,24 @@
 //! Inputs are taken to be distinct. Where that matters, because one of them is written, [`FunctionalNotes`] says so, and
 //! the executable carries a guard.
 
+mod branch;
 mod chain;
+mod escape;
+mod handle;
+mod identity;
+mod isolate;
+mod needed;
 mod region;
+mod repeat;
 
 use std::ops::Deref;
 
 use crate::alias::AliasDb;
 use crate::diagnostic::Fault;
+use crate::ir::verify::captured;
 use crate::ir::{Graph, InstId, ValueId};
 
-/// A graph without writes. Only `functional` and `rewrite` make one.
+/// A graph without writes, whose regions take all they use through their parameters. Only `functional` and `rewrite` make one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PureGraph(Graph);
 
@@ -35,10 +43,17 @@ impl Deref for PureGraph {
 }
 
 impl PureGraph {
-    /// Takes a graph that has no mutating instruction; the caller vouches for the outputs and finals.
+    /// Takes a graph that has no mutating instruction and whose regions are isolated; the caller vouches for the outputs
+    /// and finals.
     pub(crate) fn new(graph: Graph) -> Result<PureGraph, Fault> {
-        match graph.insts.iter().find(|inst| inst.mutates) {
-            Some(inst) => Err(Fault { stage: "functional", message: format!("{} still writes", inst.op.name()) }),
+        if let Some(inst) = graph.insts.iter().find(|inst| inst.mutates) {
+            return Err(Fault { stage: "functional", message: format!("{} still writes", inst.op.name()) });
+        }
+        match captured(&graph) {
+            Some((inst, value)) => {
+                let (op, value) = (graph.inst(inst).op.name(), graph.display(value));
+                Err(Fault { stage: "functional", message: format!("{op} still sees {value} past its parameters") })
+            }
             None => Ok(PureGraph(graph)),
         }
     }
@@ -73,8 +88,37 @@ pub struct FunctionalNotes {
     pub values: Vec<Option<ValueId>>,
 }
 
+/// Why there is no functional form.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// The program is beyond a bound.
+    Unsupported(String),
+    /// A mistake of ours.
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Unsupported(what) => write!(f, "unsupported: {what}"),
+            Stop::Fault(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
 /// The functional form of `graph`, which must be verified; `aliases` is its database.
-pub fn functionalize(graph: &Graph, aliases: &AliasDb<'_>) -> Result<(PureGraph, FunctionalNotes), Fault> {
-    let (graph, notes) = chain::Chains::new(graph, aliases).run()?;
+pub fn functionalize(graph: &Graph, aliases: &AliasDb<'_>) -> Result<(PureGraph, FunctionalNotes), Stop> {
+    let (graph, mut notes) = chain::Chains::new(graph, aliases).run()?;
+    let needed = needed::Needed::of(&graph);
+    let graph = match graph.insts.iter().any(|inst| inst.op.is_control()) {
+        true => isolate::isolate(&graph, &needed, &mut notes)?,
+        false => needed::without_unneeded(graph, &needed),
+    };
     Ok((PureGraph::new(graph)?, notes))
 }

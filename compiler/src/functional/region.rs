@@ -6,14 +6,15 @@ use crate::strides::in_units;
 use crate::strides::progression::Progression;
 use crate::types::{DType, Layout, TensorType};
 
-/// The order of axes in which a dense layout is row-major, outermost first; `None` if it is so already.
+/// The order of axes in which a layout lies in its storage, outermost first; `None` if that is their own.
 pub fn storage_order(layout: &Layout) -> Option<Vec<usize>> {
     if layout.is_empty() || layout.is_dense() {
         return None;
     }
     let mut order: Vec<usize> = (0..layout.rank()).collect();
-    order.sort_by_key(|&axis| std::cmp::Reverse(if layout.shape[axis] == 1 { 0 } else { layout.strides[axis] }));
-    Some(order)
+    order.sort_by_key(|&axis| std::cmp::Reverse(if layout.shape[axis] == 1 { 0 } else { layout.strides[axis].abs() }));
+    let own = order.iter().enumerate().all(|(place, &axis)| place == axis);
+    (!own).then_some(order)
 }
 
 /// The permutation that undoes `axes`.

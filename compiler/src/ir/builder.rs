@@ -16,7 +16,8 @@
 use std::sync::Arc;
 
 use super::constant::{Constant, ConstantData, Distribution};
-use super::graph::{Graph, Location, ValueId};
+use super::graph::{BlockId, Graph, Location, ValueId};
+use crate::ops::control::{index_type, without_first_axis};
 use crate::ops::{Mutation, Op, PointFn};
 use crate::types::{DType, InputMode, TensorType};
 
@@ -36,12 +37,14 @@ impl std::error::Error for BuildError {}
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
+    /// Where instructions are put.
+    block: BlockId,
     location: Location,
 }
 
 impl Builder {
     pub fn new(name: impl Into<String>) -> Builder {
-        Builder { graph: Graph::new(name), location: Location::default() }
+        Builder { graph: Graph::new(name), block: Graph::BODY, location: Location::default() }
     }
 
     /// The location that following instructions carry.
@@ -119,7 +122,7 @@ impl Builder {
             return Err(BuildError(format!("{} exists only as {}_", op.name(), op.name())));
         }
         let location = self.location.clone();
-        let inst = self.graph.append(Graph::BODY, op, operands, location).map_err(BuildError)?;
+        let inst = self.graph.append(self.block, op, operands, location).map_err(BuildError)?;
         Ok(self.graph.inst(inst).results.clone())
     }
 
@@ -135,7 +138,7 @@ impl Builder {
         }
         let location = self.location.clone();
         let name = op.name();
-        let inst = self.graph.append(Graph::BODY, op, operands, location).map_err(BuildError)?;
+        let inst = self.graph.append(self.block, op, operands, location).map_err(BuildError)?;
         let result = self.graph.inst(inst).results[0];
         if self.graph.ty(result) != self.graph.ty(operands[0]) {
             return Err(BuildError(format!(
@@ -146,6 +149,92 @@ impl Builder {
         }
         self.graph.insts[inst.index()].mutates = true;
         Ok(result)
+    }
+
+    /// `if`: the yields of `then` where `cond` is true, else those of `otherwise`. Both see every value made so far; what
+    /// they should take as parameters is in `args`.
+    pub fn branch(
+        &mut self,
+        cond: ValueId,
+        args: &[ValueId],
+        then: impl FnOnce(&mut Builder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
+        otherwise: impl FnOnce(&mut Builder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
+    ) -> Result<Vec<ValueId>, BuildError> {
+        let operands = [&[cond], args].concat();
+        let types: Vec<TensorType> = args.iter().map(|&arg| self.ty(arg).clone()).collect();
+        let (first, yields) = self.region(&types, then)?;
+        let (second, _) = self.region(&types, otherwise)?;
+        let (results, shapes) = self.declared(&yields);
+        self.control(Op::If { results, shapes }, &operands, vec![first, second])
+    }
+
+    /// `loop`: at most `trip` (`i64[]`) trips while the condition holds, which is `cond` (`bool[]`) at first and then what
+    /// the trip before gave. `body` gets the trip's number, the carries and `args`, and gives the condition, then the
+    /// carries. The results are the last carries.
+    pub fn repeat(
+        &mut self,
+        trip: ValueId,
+        cond: ValueId,
+        inits: &[ValueId],
+        args: &[ValueId],
+        body: impl FnOnce(&mut Builder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
+    ) -> Result<Vec<ValueId>, BuildError> {
+        let operands = [&[trip, cond], inits, args].concat();
+        let mut types = vec![index_type()];
+        types.extend(operands[2..].iter().map(|&operand| self.ty(operand).clone()));
+        let (region, _) = self.region(&types, body)?;
+        self.control(Op::Loop { carried: inits.len() }, &operands, vec![region])
+    }
+
+    /// `scan`: one trip for each of the `trips` elements of axis 0 of the sequences. `body` gets the trip's number, the
+    /// carries, the elements of the sequences and `args`, and gives the carries, then what the results stack. The results
+    /// are the last carries, then the stacks.
+    pub fn scan(
+        &mut self,
+        trips: usize,
+        inits: &[ValueId],
+        sequences: &[ValueId],
+        args: &[ValueId],
+        body: impl FnOnce(&mut Builder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
+    ) -> Result<Vec<ValueId>, BuildError> {
+        let operands = [inits, sequences, args].concat();
+        let mut types = vec![index_type()];
+        for (place, &operand) in operands.iter().enumerate() {
+            let ty = self.ty(operand);
+            let sliced = place >= inits.len() && place < inits.len() + sequences.len();
+            types.push(if sliced { without_first_axis(ty) } else { ty.clone() });
+        }
+        let (region, yields) = self.region(&types, body)?;
+        let (results, shapes) = self.declared(yields.get(inits.len()..).unwrap_or_default());
+        let op = Op::Scan { trips, carried: inits.len(), sequences: sequences.len(), results, shapes };
+        self.control(op, &operands, vec![region])
+    }
+
+    /// A region with parameters of the given types, and what it yields.
+    fn region(
+        &mut self,
+        params: &[TensorType],
+        body: impl FnOnce(&mut Builder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
+    ) -> Result<(BlockId, Vec<ValueId>), BuildError> {
+        let block = self.graph.add_block();
+        let params: Vec<ValueId> = params.iter().map(|ty| self.graph.add_param(block, ty.clone(), "")).collect();
+        let outer = std::mem::replace(&mut self.block, block);
+        let yields = body(self, &params);
+        self.block = outer;
+        let yields = yields?;
+        self.graph.blocks[block.index()].yields = yields.clone();
+        Ok((block, yields))
+    }
+
+    fn declared(&self, values: &[ValueId]) -> (Vec<DType>, Vec<Vec<usize>>) {
+        values.iter().map(|&value| (self.ty(value).dtype, self.ty(value).shape.clone())).unzip()
+    }
+
+    fn control(&mut self, op: Op, operands: &[ValueId], regions: Vec<BlockId>) -> Result<Vec<ValueId>, BuildError> {
+        let location = self.location.clone();
+        let inst = self.graph.append(self.block, op, operands, location).map_err(BuildError)?;
+        self.graph.insts[inst.index()].regions = regions;
+        Ok(self.graph.inst(inst).results.clone())
     }
 
     pub fn output(&mut self, name: impl Into<String>, value: ValueId) {

@@ -187,6 +187,24 @@ impl Graph {
         self.body().insts.iter().map(|&id| (id, self.inst(id)))
     }
 
+    /// Every instruction that stands in the graph, those of regions before the instruction that holds them.
+    pub fn all_insts(&self) -> Vec<InstId> {
+        self.insts_in(Graph::BODY)
+    }
+
+    /// Every instruction that stands in a block or in a region inside it, in the same order.
+    pub fn insts_in(&self, block: BlockId) -> Vec<InstId> {
+        fn collect(graph: &Graph, block: BlockId, found: &mut Vec<InstId>) {
+            for &id in &graph.block(block).insts {
+                graph.inst(id).regions.iter().for_each(|&region| collect(graph, region, found));
+                found.push(id);
+            }
+        }
+        let mut found = Vec::new();
+        collect(self, block, &mut found);
+        found
+    }
+
     pub fn add_value(&mut self, ty: TensorType, def: Def, name: impl Into<String>) -> ValueId {
         let id = ValueId(u32::try_from(self.values.len()).expect("a graph has fewer than 2^32 values"));
         self.values.push(Value { ty, def, name: name.into() });

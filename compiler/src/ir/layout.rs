@@ -9,11 +9,16 @@
 //! `reorder_dimensions` and `allocate_or_resize_outputs`). The rule that makes `reshape` a view is `computeStride` in
 //! aten/src/ATen/TensorUtils.cpp.
 
-use std::collections::BTreeMap;
+mod control;
 
-use super::graph::{Graph, Inst, InstId, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::graph::{BlockId, Graph, Inst, InstId, ValueId};
 use crate::ops::{LayoutRule, Op, Storage, views};
 use crate::types::{Layout, dense_strides};
+
+/// The most layouts that one value may have: what joins in it has its own strides.
+pub const MAX_LAYOUTS: usize = 8;
 
 /// Where a value lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +40,16 @@ pub struct Impossible {
 #[derive(Clone, Debug)]
 pub struct Placements {
     values: Vec<Placement>,
+    /// Layouts that a value may have besides that of its placement. Their offsets mean nothing.
+    others: BTreeMap<ValueId, Vec<Layout>>,
+    /// For each join, the values it may stand for.
+    joined: BTreeMap<ValueId, Vec<ValueId>>,
     /// Views that their operand's storage and strides forbid, and why. Their results are placed as copies.
     pub impossible: BTreeMap<InstId, Impossible>,
+    /// Instructions of which it cannot be said what they do: a `view` or `reshape` of a value with several layouts, only
+    /// some of which allow it, a view of a storage through a value that may stand for several, or an instruction whose
+    /// result has more than [`MAX_LAYOUTS`] layouts.
+    pub undecided: BTreeSet<InstId>,
 }
 
 impl Placements {
@@ -44,65 +57,172 @@ impl Placements {
         &self.values[value.index()]
     }
 
-    /// The value whose storage `value` has.
+    /// The value whose storage `value` has. A join (see [`Placements::joined`]) is the root of its views, though the
+    /// storage is that of one of the values that flow into it.
     pub fn root(&self, value: ValueId) -> ValueId {
         self.of(value).root
     }
 
+    /// The layout of a value, or one of several that it may have.
     pub fn layout(&self, value: ValueId) -> &Layout {
         &self.of(value).layout
     }
+
+    /// All layouts a value may have, apart from their offsets.
+    pub fn layouts(&self, value: ValueId) -> impl Iterator<Item = &Layout> {
+        std::iter::once(self.layout(value)).chain(self.others.get(&value).into_iter().flatten())
+    }
+
+    /// Whether the layout of a value is known.
+    pub fn has_one_layout(&self, value: ValueId) -> bool {
+        !self.others.contains_key(&value)
+    }
+
+    /// The values that `value` may stand for, if it is a join: the result of an `if`, what a loop carries, an element of
+    /// a sequence.
+    pub fn joined(&self, value: ValueId) -> Option<&[ValueId]> {
+        self.joined.get(&value).map(Vec::as_slice)
+    }
+
+    /// The values that own the storages which `value` may have, through any number of joins; in order.
+    pub fn owners(&self, value: ValueId) -> BTreeSet<ValueId> {
+        let mut owners = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![self.root(value)];
+        while let Some(root) = open.pop() {
+            match self.joined(root) {
+                _ if !seen.insert(root) => {}
+                Some(sources) => open.extend(sources.iter().map(|&source| self.root(source))),
+                None => {
+                    owners.insert(root);
+                }
+            }
+        }
+        owners
+    }
+
+    fn set(&mut self, value: ValueId, placement: Placement, others: Vec<Layout>) {
+        self.values[value.index()] = placement;
+        if others.is_empty() {
+            self.others.remove(&value);
+        } else {
+            self.others.insert(value, others);
+        }
+    }
+
+    /// Gives `value` the layouts, of which there is at least one, over the storage of `root`.
+    fn set_layouts(&mut self, value: ValueId, root: ValueId, layouts: Vec<Layout>) {
+        let mut distinct: Vec<Layout> = Vec::new();
+        for layout in layouts {
+            if distinct.iter().all(|known| known.strides != layout.strides) {
+                distinct.push(layout);
+            }
+        }
+        let mut distinct = distinct.into_iter();
+        if let Some(layout) = distinct.next() {
+            self.set(value, Placement { root, layout }, distinct.collect());
+        }
+    }
 }
 
-/// Places every value of `graph`, whose instructions must pass inference. Values are visited in the order of blocks and
-/// instructions; kernels' bodies compute in registers and count as row-major.
+/// Places every value of `graph`, whose instructions must pass inference and whose regions must be well formed, in the
+/// order of the program; kernels' bodies compute in registers and count as row-major.
 pub fn placements(graph: &Graph) -> Placements {
     let values = (0..graph.values.len() as u32).map(ValueId);
     let dense = |value: ValueId| Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) };
-    let mut placed = Placements { values: values.map(dense).collect(), impossible: BTreeMap::new() };
-    for block in &graph.blocks {
-        for &id in &block.insts {
-            place_results(graph, id, &mut placed);
+    let mut placed = Placements {
+        values: values.map(dense).collect(),
+        others: BTreeMap::new(),
+        joined: BTreeMap::new(),
+        impossible: BTreeMap::new(),
+        undecided: BTreeSet::new(),
+    };
+    place_block(graph, Graph::BODY, &mut placed);
+    placed
+}
+
+fn place_block(graph: &Graph, block: BlockId, placed: &mut Placements) {
+    for &id in &graph.block(block).insts {
+        match graph.inst(id).op.is_control() {
+            true => control::place_regions(graph, id, placed),
+            false => place_results(graph, id, placed),
         }
     }
-    placed
 }
 
 fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
     let inst = graph.inst(id);
     if inst.mutates {
-        placed.values[inst.results[0].index()] = placed.of(inst.operands[0]).clone();
+        let destination = inst.operands[0];
+        let others = placed.others.get(&destination).cloned().unwrap_or_default();
+        placed.set(inst.results[0], placed.of(destination).clone(), others);
         return;
     }
     let row = inst.op.row();
     match row.storage {
+        Storage::Yielded => {}
         Storage::Fresh => match row.layout {
             LayoutRule::Contiguous | LayoutRule::View => {}
             LayoutRule::Elementwise => {
                 for &result in &inst.results {
                     let shape = &graph.ty(result).shape;
-                    let operands: Vec<&Layout> = inst.operands.iter().map(|&operand| placed.layout(operand)).collect();
-                    let strides = elementwise_strides(shape, &operands);
-                    placed.values[result.index()].layout.strides = strides;
+                    let combinations = combinations(inst, placed);
+                    let Some(combinations) = combinations else {
+                        placed.undecided.insert(id);
+                        continue;
+                    };
+                    let layouts = combinations.iter().map(|operands| {
+                        let operands: Vec<&Layout> = operands.iter().collect();
+                        Layout { offset: 0, shape: shape.clone(), strides: elementwise_strides(shape, &operands) }
+                    });
+                    let layouts = layouts.collect();
+                    placed.set_layouts(result, result, layouts);
                 }
             }
         },
         Storage::ViewOf(operand) | Storage::MayViewOf(operand) => {
-            let source = placed.of(inst.operands[operand]).clone();
-            let bytes = graph.ty(source.root).bytes();
-            match view_layouts(graph, inst, &source.layout, bytes) {
-                Some(layouts) => {
-                    for (&result, layout) in inst.results.iter().zip(layouts) {
-                        placed.values[result.index()] = Placement { root: source.root, layout };
-                    }
+            let operand = inst.operands[operand];
+            let root = placed.root(operand);
+            let bytes = graph.ty(root).bytes();
+            let views: Vec<Option<Vec<Layout>>> =
+                placed.layouts(operand).map(|layout| view_layouts(graph, inst, layout, bytes)).collect();
+            // Strides and offsets of a storage say nothing where it may be one of several.
+            if matches!(inst.op, Op::AsStrided { .. } | Op::ViewDtype { .. }) && placed.joined.contains_key(&root) {
+                placed.undecided.insert(id);
+            }
+            let possible = views.iter().flatten().count();
+            if possible == views.len() {
+                for (place, &result) in inst.results.iter().enumerate() {
+                    let layouts = views.iter().flatten().map(|layouts| layouts[place].clone()).collect();
+                    placed.set_layouts(result, root, layouts);
                 }
-                None if matches!(row.storage, Storage::ViewOf(_)) => {
-                    placed.impossible.insert(id, why_not(graph, inst, &source.layout, bytes));
-                }
-                None => {}
+                return;
+            }
+            if matches!(row.storage, Storage::ViewOf(_)) {
+                let why = why_not(graph, inst, placed.layout(operand), bytes);
+                placed.impossible.insert(id, why);
+            } else if possible > 0 {
+                placed.undecided.insert(id);
+            }
+            for &result in &inst.results {
+                placed.set_layouts(result, result, vec![Layout::dense(&graph.ty(result).shape)]);
             }
         }
     }
+}
+
+/// Every combination of the operands' layouts, unless there are too many.
+fn combinations(inst: &Inst, placed: &Placements) -> Option<Vec<Vec<Layout>>> {
+    let mut combined: Vec<Vec<Layout>> = vec![Vec::new()];
+    for &operand in &inst.operands {
+        let layouts: Vec<&Layout> = placed.layouts(operand).collect();
+        if combined.len() * layouts.len() > MAX_LAYOUTS {
+            return None;
+        }
+        let with = |chosen: &Vec<Layout>, layout: &Layout| [chosen.as_slice(), &[layout.clone()]].concat();
+        combined = combined.iter().flat_map(|chosen| layouts.iter().map(|&layout| with(chosen, layout))).collect();
+    }
+    Some(combined)
 }
 
 /// Why a view that must be one is none.

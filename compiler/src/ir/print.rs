@@ -56,6 +56,7 @@ impl Printer<'_> {
                 InputMode::Read => "input",
                 InputMode::Donate => "donate",
                 InputMode::InOut => "inout",
+                InputMode::Out => "out",
             };
             let line = format!("{mode} {}: {}", value_name(graph, input.value), graph.ty(input.value));
             self.line(1, &line);
@@ -107,13 +108,12 @@ impl Printer<'_> {
     fn inst(&mut self, inst: &Inst, depth: usize) {
         let graph = self.graph;
         let mut line = String::new();
-        let body = inst.regions.first().map(|&region| graph.block(region));
         let results: Vec<String> = inst
             .results
             .iter()
-            .map(|&result| match body {
-                Some(_) => format!("{}: {}", value_name(graph, result), graph.ty(result)),
-                None => value_name(graph, result),
+            .map(|&result| match inst.regions.is_empty() {
+                false => format!("{}: {}", value_name(graph, result), graph.ty(result)),
+                true => value_name(graph, result),
             })
             .collect();
         if !results.is_empty() {
@@ -122,42 +122,93 @@ impl Printer<'_> {
         }
         line.push_str(inst.op.name());
         let mut attributes: Vec<String> = Vec::new();
-        match body {
-            Some(body) => {
-                let pairs = body.params.iter().zip(&inst.operands);
-                let params: Vec<String> = pairs
-                    .map(|(&param, &operand)| format!("{} = {}", value_name(graph, param), self.typed_operand(operand)))
-                    .collect();
-                let _ = write!(line, "({})", params.join(", "));
+        if inst.regions.is_empty() {
+            if inst.mutates {
+                line.push('_');
             }
-            None => {
-                if inst.mutates {
-                    line.push('_');
-                }
-                let operands: Vec<String> = (0..inst.operands.len()).map(|place| self.operand(inst, place)).collect();
-                if !operands.is_empty() {
-                    line.push(' ');
-                    line.push_str(&operands.join(", "));
-                }
-                attributes.extend(inst.op.attributes().into_iter().map(|(name, value)| format!("{name}={value}")));
+            let operands: Vec<String> = (0..inst.operands.len()).map(|place| self.operand(inst, place)).collect();
+            if !operands.is_empty() {
+                line.push(' ');
+                line.push_str(&operands.join(", "));
             }
+            attributes.extend(inst.op.attributes().into_iter().map(|(name, value)| format!("{name}={value}")));
+        } else {
+            self.region_header(&mut line, inst);
+        }
+        if let Op::Scan { trips, .. } = inst.op {
+            attributes.push(format!("trips={trips}"));
         }
         attributes.extend(inst.tie.map(|tie| format!("tie={tie}")));
         if !attributes.is_empty() {
             let _ = write!(line, " {{{}}}", attributes.join(", "));
         }
-        if body.is_some() {
+        if !inst.regions.is_empty() {
             line.push_str(" {");
         }
         if !inst.rules.is_empty() {
             let _ = write!(line, "  // {}", inst.rules.join(", "));
         }
         self.line(depth, &line);
-        if let Some(body) = body {
+        for (at, &region) in inst.regions.iter().enumerate() {
+            let body = graph.block(region);
+            if at > 0 {
+                if body.params.is_empty() && body.insts.is_empty() && body.yields.is_empty() {
+                    break;
+                }
+                let names: Vec<String> = body.params.iter().map(|&param| value_name(graph, param)).collect();
+                let params = if names.is_empty() { String::new() } else { format!("({}) ", names.join(", ")) };
+                self.line(depth, &format!("}} else {params}{{"));
+            }
             self.block(body, depth + 1);
-            let yields: Vec<String> = body.yields.iter().map(|&value| self.typed_operand(value)).collect();
-            self.line(depth + 1, &format!("yield {}", yields.join(", ")));
+            if !body.yields.is_empty() {
+                let yields: Vec<String> = body.yields.iter().map(|&value| self.typed_operand(value)).collect();
+                self.line(depth + 1, &format!("yield {}", yields.join(", ")));
+            }
+        }
+        if !inst.regions.is_empty() {
             self.line(depth, "}");
+        }
+    }
+
+    /// What stands between the name of an op with regions and its first region.
+    fn region_header(&self, line: &mut String, inst: &Inst) {
+        let params = &self.graph.block(inst.regions[0]).params;
+        let pairs = |line: &mut String, open: &str, params: &[ValueId], word: &str, operands: &[ValueId]| {
+            let pair = |(&param, &operand): (&ValueId, &ValueId)| {
+                format!("{} {word} {}", value_name(self.graph, param), self.typed_operand(operand))
+            };
+            let pairs = params.iter().zip(operands).map(pair);
+            let listed: Vec<String> = (!open.is_empty()).then(|| open.to_string()).into_iter().chain(pairs).collect();
+            if !listed.is_empty() {
+                let _ = write!(line, " ({})", listed.join(", "));
+            }
+        };
+        let number = || value_name(self.graph, params[0]);
+        match &inst.op {
+            Op::If { .. } => {
+                let _ = write!(line, " {}", self.typed_operand(inst.operands[0]));
+                pairs(line, "", params, "=", &inst.operands[1..]);
+            }
+            Op::Loop { carried } => {
+                let (head, rest) = inst.operands.split_at(2);
+                let _ = write!(line, " {}, {}", self.typed_operand(head[0]), self.typed_operand(head[1]));
+                pairs(line, &number(), &params[1..=*carried], "=", &rest[..*carried]);
+                pairs(line, "", &params[1 + carried..], "=", &rest[*carried..]);
+            }
+            Op::Scan { carried, sequences, .. } => {
+                let (inits, rest) = inst.operands.split_at(*carried);
+                let (run, args) = rest.split_at(*sequences);
+                pairs(line, &number(), &params[1..=*carried], "=", inits);
+                pairs(line, "", &params[1 + carried..][..*sequences], "in", run);
+                pairs(line, "", &params[1 + carried + sequences..], "=", args);
+            }
+            _ => {
+                let before = line.len();
+                pairs(line, "", params, "=", &inst.operands);
+                // A kernel's list follows its name at once, and is there even when it is empty.
+                let list = line.split_off(before);
+                line.push_str(if list.is_empty() { "()" } else { list.trim_start() });
+            }
         }
     }
 

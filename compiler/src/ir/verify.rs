@@ -3,30 +3,34 @@
 //! All mistakes are found at once. Later rules are asked only where the earlier ones hold, so that a mistake is told once.
 //!
 //! 1. Ids name things that exist, a value's definition points back to it, every instruction stands in one block.
-//! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values.
+//! 2. Names of values are unique, so are names of inputs and of outputs; inputs are called as their values, and none is
+//!    `out`, which is for the bodies that `lower` makes.
 //! 3. An operand is defined before its use and is visible: a kernel's body sees its parameters, its own results and
-//!    constants, nothing else.
+//!    constants, nothing else; the regions of `if`, `loop` and `scan` see what is around them too.
 //! 4. Results have the types that the op's row infers; inputs and constants have types within bounds, and constants as
 //!    many bytes as their type.
-//! 5. A kernel has one body, whose parameters have the operands' types and whose yields the results'; no other op has a
-//!    body, and nothing writes inside one.
+//! 5. An op has the regions its row says, their parameters and yields have the types it says ([`Op::regions`]), and they
+//!    nest at most [`MAX_NESTING`] deep. Nothing writes inside a kernel.
 //! 6. Only an op with a mutating form writes; its result has the type of operand 0; `copy` does nothing else.
 //! 7. What is written is a `donate` or `inout` input or a value of the program, never a `read` input or a constant,
 //!    whether directly or through views.
 //! 8. A written layout maps no two indices to one element, and the bytes of a `bool` are written as `bool`.
-//! 9. `view`, `view_dtype` and `as_strided` are possible with their operand's strides and storage.
+//! 9. `view`, `view_dtype` and `as_strided` are possible with their operand's strides and storage, and whether `reshape` is
+//!    a view does not depend on the way a program went.
 //! 10. A tie names an operand with the type of result 0.
 //! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
+//! 12. Asked by [`captured`] alone: no region sees anything but its parameters, its own results and constants.
 
 use std::collections::{HashMap, HashSet};
 
 use super::constant::{Constant, ConstantData, Distribution};
 use super::graph::{BlockId, Def, Graph, InstId, ValueId};
-use super::layout::{Placements, placements};
+use super::layout::{MAX_LAYOUTS, Placements, placements};
 use crate::diagnostic::Diagnostic;
+use crate::ops::control::MAX_NESTING;
 use crate::ops::{Mutation, Op, PointFn};
 use crate::strides::injective::{MOST_INTERLOCKED, Naming, naming};
-use crate::types::{DType, InputMode, TensorType};
+use crate::types::{DType, InputMode, Layout, TensorType};
 
 /// One violated rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,28 @@ pub fn mistakes(graph: &Graph) -> Vec<Violation> {
         verifier.writes();
     }
     verifier.found
+}
+
+/// Rule 12: the first value that a region of `if`, `loop` or `scan` takes from outside past its parameters, and the
+/// instruction the region belongs to.
+pub fn captured(graph: &Graph) -> Option<(InstId, ValueId)> {
+    graph.blocks.iter().flat_map(|block| &block.insts).find_map(|&id| {
+        let inst = graph.inst(id);
+        inst.regions.iter().find_map(|&region| {
+            let own: HashSet<ValueId> = values_of(graph, region).collect();
+            let block = graph.block(region);
+            let read = block.insts.iter().flat_map(|&inner| &graph.inst(inner).operands).chain(&block.yields);
+            let foreign = |value: &ValueId| graph.constant_of(*value).is_none() && !own.contains(value);
+            read.copied().find(foreign).map(|value| (id, value))
+        })
+    })
+}
+
+/// Parameters of a block and results of its instructions, without those of regions inside.
+fn values_of(graph: &Graph, block: BlockId) -> impl Iterator<Item = ValueId> + '_ {
+    let block = graph.block(block);
+    let results = block.insts.iter().flat_map(|&id| graph.inst(id).results.iter().copied());
+    block.params.iter().copied().chain(results)
 }
 
 /// A value's name even where the graph is broken.
@@ -178,6 +204,9 @@ impl Verifier<'_> {
             if input.name.is_empty() || graph.value(input.value).name != input.name {
                 self.note(2, None, format!("input {:?} is not called as its value", input.name));
             }
+            if input.mode == InputMode::Out {
+                self.note(2, None, format!("input {:?} is only written, which only a body's may be", input.name));
+            }
         }
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for (at, output) in graph.outputs.iter().enumerate() {
@@ -208,7 +237,9 @@ impl Verifier<'_> {
     /// Rules 3 and 5 (whose body is whose), in program order.
     fn scopes(&mut self) {
         let mut owned = vec![false; self.graph.blocks.len()];
-        let local = self.scope(Graph::BODY, &mut owned);
+        let mut visible = HashSet::new();
+        self.scope(Graph::BODY, &mut owned, &mut visible, 0);
+        let local = visible;
         let ends = self.graph.outputs.iter().map(|output| output.value);
         for value in ends.chain(self.graph.finals.iter().map(|entry| entry.1)) {
             let visible = match self.graph.value(value).def {
@@ -222,20 +253,23 @@ impl Verifier<'_> {
         }
     }
 
-    /// Walks a block and the bodies in it; the values defined in the block itself.
-    fn scope(&mut self, block: BlockId, owned: &mut [bool]) -> HashSet<ValueId> {
+    /// Walks a block and the regions in it. `local` holds what is visible in the block besides constants and, outside of
+    /// kernels, inputs; the block's own values are in it afterwards.
+    fn scope(&mut self, block: BlockId, owned: &mut [bool], local: &mut HashSet<ValueId>, depth: usize) {
         let graph = self.graph;
         owned[block.index()] = true;
-        let mut local: HashSet<ValueId> = graph.block(block).params.iter().copied().collect();
+        local.extend(graph.block(block).params.iter().copied());
+        if block == Graph::BODY {
+            local.extend(graph.inputs.iter().map(|input| input.value));
+        }
         let visible = |value: ValueId, local: &HashSet<ValueId>| match graph.value(value).def {
             Def::Constant(_) => true,
-            Def::Input(_) => block == Graph::BODY,
-            Def::Param(..) | Def::Result(..) => local.contains(&value),
+            Def::Input(_) | Def::Param(..) | Def::Result(..) => local.contains(&value),
         };
         for &id in &graph.block(block).insts {
             let inst = graph.inst(id);
             for &operand in &inst.operands {
-                if !visible(operand, &local) {
+                if !visible(operand, local) {
                     let name = shown(graph, operand);
                     self.note(3, Some(id), format!("{name} is used before it is defined, or is not visible here"));
                 }
@@ -243,18 +277,25 @@ impl Verifier<'_> {
             for &region in &inst.regions {
                 if owned[region.index()] {
                     self.note(5, Some(id), "a body belongs to two instructions");
+                } else if depth >= MAX_NESTING {
+                    self.note(5, Some(id), format!("regions nest at most {MAX_NESTING} deep"));
+                } else if inst.op.is_control() {
+                    self.scope(region, owned, local, depth + 1);
+                    // What a region defines is not visible behind it.
+                    for value in values_of(graph, region) {
+                        local.remove(&value);
+                    }
                 } else {
-                    self.scope(region, owned);
+                    self.scope(region, owned, &mut HashSet::new(), depth + 1);
                 }
             }
             local.extend(inst.results.iter().copied());
         }
         for &value in &graph.block(block).yields {
-            if !visible(value, &local) {
+            if !visible(value, local) {
                 self.note(3, None, format!("{} is yielded but not visible in the body", shown(graph, value)));
             }
         }
-        local
     }
 
     /// Rules 4, 5, 6 and 10.
@@ -263,6 +304,10 @@ impl Verifier<'_> {
         // An arena may hold instructions that no block names any more; they are not part of the graph.
         let standing =
             graph.blocks.iter().enumerate().flat_map(|(at, block)| block.insts.iter().map(move |&id| (at, id)));
+        let mut kernels = vec![false; graph.blocks.len()];
+        for inst in graph.insts.iter().filter(|inst| !inst.op.is_control()) {
+            inst.regions.iter().for_each(|region| kernels[region.index()] = true);
+        }
         for (block, id) in standing {
             let inst = graph.inst(id);
             let types: Vec<TensorType> = inst.operands.iter().map(|&operand| graph.ty(operand).clone()).collect();
@@ -279,9 +324,8 @@ impl Verifier<'_> {
                     let message = format!("results have types {}, expected {}", list(&results), list(&inferred));
                     self.note(4, Some(id), message);
                 }
-                Ok(_) => {}
+                Ok(_) => self.regions_of(id, &types, &results),
             }
-            self.body_of(id, &types, &results);
             let row = inst.op.row();
             match row.mutation {
                 Mutation::Never if inst.mutates => {
@@ -291,7 +335,7 @@ impl Verifier<'_> {
                     let name = inst.op.name();
                     self.note(6, Some(id), format!("{name} exists only as {name}_"));
                 }
-                _ if inst.mutates && block > 0 => self.note(5, Some(id), "nothing is written inside a kernel"),
+                _ if inst.mutates && kernels[block] => self.note(5, Some(id), "nothing is written inside a kernel"),
                 _ if inst.mutates && results.first() != types.first() => {
                     let name = inst.op.name();
                     self.note(6, Some(id), format!("{name}_ writes {} into {}", results[0], types[0]));
@@ -306,22 +350,24 @@ impl Verifier<'_> {
         }
     }
 
-    fn body_of(&mut self, id: InstId, operands: &[TensorType], results: &[TensorType]) {
+    fn regions_of(&mut self, id: InstId, operands: &[TensorType], results: &[TensorType]) {
         let graph = self.graph;
         let inst = graph.inst(id);
-        let expected = usize::from(matches!(inst.op, Op::Kernel { .. }));
-        if inst.regions.len() != expected {
-            let found = inst.regions.len();
-            return self.note(5, Some(id), format!("{} has {expected} bodies, found {found}", inst.op.name()));
+        let name = inst.op.name();
+        let expected = inst.op.regions(operands, results);
+        if inst.regions.len() != expected.len() {
+            let (found, expected) = (inst.regions.len(), expected.len());
+            return self.note(5, Some(id), format!("{name} has {expected} bodies, found {found}"));
         }
-        let Some(&region) = inst.regions.first() else { return };
-        let body = graph.block(region);
         let types = |values: &[ValueId]| values.iter().map(|&value| graph.ty(value).clone()).collect::<Vec<_>>();
-        if types(&body.params) != operands {
-            self.note(5, Some(id), "the parameters of the body do not have the operands' types");
-        }
-        if types(&body.yields) != results {
-            self.note(5, Some(id), "the body does not yield the results' types");
+        for (&region, expected) in inst.regions.iter().zip(&expected) {
+            let body = graph.block(region);
+            if types(&body.params) != expected.params {
+                self.note(5, Some(id), format!("the parameters of a body of {name} do not have the operands' types"));
+            }
+            if types(&body.yields) != expected.yields {
+                self.note(5, Some(id), format!("a body of {name} does not yield the results' types"));
+            }
         }
     }
 
@@ -359,50 +405,81 @@ impl Verifier<'_> {
             return;
         }
         let placed = placements(graph);
-        for (id, inst) in graph.body_insts() {
+        for id in graph.all_insts() {
             if let Some(why) = placed.impossible.get(&id) {
                 let notes = vec![why.hint.to_string()];
                 self.found.push(Violation { rule: 9, inst: Some(id), message: why.message.clone(), notes });
             }
-            if inst.mutates {
+            if placed.undecided.contains(&id) {
+                self.undecided(id, &placed);
+            }
+            if graph.inst(id).mutates {
                 self.written(id, &placed);
             }
         }
+    }
+
+    fn undecided(&mut self, id: InstId, placed: &Placements) {
+        let inst = self.graph.inst(id);
+        let name = inst.op.name();
+        let message = match &inst.op {
+            Op::Reshape { .. } => {
+                let operand = inst.operands[0];
+                let strides: Vec<&[i64]> = placed.layouts(operand).map(|layout| layout.strides.as_slice()).collect();
+                let operand = shown(self.graph, operand);
+                format!("{operand} has one of the strides {strides:?}; with some {name} is a view, with others a copy")
+            }
+            _ => format!("the result of {name} has one of more than {MAX_LAYOUTS} layouts"),
+        };
+        let notes = vec!["give what meets there one layout with `contiguous`".to_string()];
+        self.found.push(Violation { rule: 9, inst: Some(id), message, notes });
     }
 
     fn written(&mut self, id: InstId, placed: &Placements) {
         let graph = self.graph;
         let inst = graph.inst(id);
         let destination = inst.operands[0];
-        let root = placed.root(destination);
         let name = inst.op.name();
-        let (shown_root, shown_destination) = (shown(graph, root), shown(graph, destination));
-        let through = if root == destination { String::new() } else { format!(" through {shown_destination}") };
-        match graph.value(root).def {
-            Def::Input(place) if graph.inputs[place as usize].mode == InputMode::Read => {
-                let message = format!("{name}_ writes {shown_root}{through}, which is a `read` input");
-                let notes = vec![format!(
-                    "declare it `inout {shown_root}` to keep the change, or `donate {shown_root}` to give its bytes up"
-                )];
-                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+        let shown_destination = shown(graph, destination);
+        for root in placed.owners(destination) {
+            let shown_root = shown(graph, root);
+            let through = if root == destination { String::new() } else { format!(" through {shown_destination}") };
+            // Behind a join it is one of several storages.
+            let certain = placed.joined(placed.root(destination)).is_none();
+            match graph.value(root).def {
+                Def::Input(place) if graph.inputs[place as usize].mode == InputMode::Read => {
+                    let message = match certain {
+                        true => format!("{name}_ writes {shown_root}{through}, which is a `read` input"),
+                        false => may_write(name, &shown_destination, &format!("the `read` input {shown_root}")),
+                    };
+                    let notes = vec![format!(
+                        "declare it `inout {shown_root}` to keep the change, or `donate {shown_root}` to give its bytes up"
+                    )];
+                    self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+                }
+                Def::Constant(_) => {
+                    let unnamed = graph.value(root).name.is_empty();
+                    let what = if unnamed { "a literal".to_string() } else { shown_root };
+                    let message = match certain {
+                        true => format!("{name}_ writes {what}{through}, which is a constant"),
+                        false => may_write(name, &shown_destination, &format!("the constant {what}")),
+                    };
+                    let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
+                    self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+                }
+                _ => {}
             }
-            Def::Constant(_) => {
-                let what = if graph.value(root).name.is_empty() { "a literal".to_string() } else { shown_root.clone() };
-                let message = format!("{name}_ writes {what}{through}, which is a constant");
-                let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];
-                self.found.push(Violation { rule: 7, inst: Some(id), message, notes });
+            let seen = graph.ty(destination).dtype;
+            if graph.ty(root).dtype == DType::Bool && seen != DType::Bool {
+                let shown_root = shown(graph, root);
+                let message =
+                    format!("{name}_ writes {shown_root}{through} as {seen}, and the bytes of a bool are 0 or 1");
+                let notes = vec!["write it as `bool`".to_string()];
+                self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
             }
-            _ => {}
         }
-        let layout = placed.layout(destination);
-        let (stored, seen) = (graph.ty(root).dtype, graph.ty(destination).dtype);
-        if stored == DType::Bool && seen != DType::Bool {
-            let message = format!("{name}_ writes {shown_root}{through} as {seen}, and the bytes of a bool are 0 or 1");
-            let notes = vec!["write it as `bool`".to_string()];
-            self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
-        }
-        let naming = naming(layout);
-        if naming != Naming::Unique {
+        let mut ambiguous = placed.layouts(destination).map(|layout| (layout, naming(layout)));
+        if let Some((layout, naming)) = ambiguous.find(|(_, naming)| *naming != Naming::Unique) {
             let may = if naming == Naming::Unknown { "may be" } else { "are" };
             let message = format!(
                 "{name}_ writes {shown_destination}, in which several indices {may} one element (shape {:?}, strides {:?})",
@@ -410,7 +487,10 @@ impl Verifier<'_> {
             );
             let notes = vec!["write a copy made with `contiguous`".to_string()];
             self.found.push(Violation { rule: 8, inst: Some(id), message, notes });
-        } else if !layout.is_injective() && layout.len() > MOST_INTERLOCKED {
+            return;
+        }
+        let interlocked = |layout: &&Layout| !layout.is_injective() && layout.len() > MOST_INTERLOCKED;
+        if let Some(layout) = placed.layouts(destination).find(interlocked) {
             let message = format!(
                 "{name}_ writes {shown_destination}, whose strides {:?} interlock, with more than {MOST_INTERLOCKED} elements",
                 layout.strides
@@ -418,6 +498,10 @@ impl Verifier<'_> {
             self.note(8, Some(id), message);
         }
     }
+}
+
+fn may_write(op: &str, destination: &str, root: &str) -> String {
+    format!("{op}_ writes {destination}, which may be {root}")
 }
 
 fn constant_message(constant: &Constant, ty: &TensorType) -> Result<(), String> {

@@ -9,13 +9,14 @@ use situ_runtime::point::{PointFn, PointInstr, Program};
 
 use super::body::fault;
 use super::{
-    BufferId, BufferKind, KernelGraph, KernelInput, KernelNode, KernelOutput, Source, Weight, WeightForm, views, whole,
+    BufferId, BufferKind, KernelGraph, KernelInput, KernelNode, KernelOutput, Lowered, Source, Weight, WeightForm,
+    views, whole,
 };
 use crate::diagnostic::Fault;
 use crate::functional::PureGraph;
 use crate::ir::{ConstId, Def, Graph, Inst, Location, ValueId};
 use crate::ops::{Class, Op};
-use crate::types::{InputMode, Layout, TensorType, dense_strides};
+use crate::types::{Layout, TensorType, dense_strides};
 
 /// What lowering depends on beside the graph.
 #[derive(Clone, Debug)]
@@ -26,29 +27,62 @@ pub struct LowerOptions {
     pub pack: bool,
 }
 
-/// Makes kernels and buffers of `graph`. Fails only by a mistake of an earlier stage.
-pub fn lower(graph: &PureGraph, options: &LowerOptions) -> Result<KernelGraph, Fault> {
-    let out = KernelGraph { name: graph.name.clone(), ..KernelGraph::default() };
-    let mut lowering =
-        Lowering { graph, owner: graph, options, out, sources: BTreeMap::new(), weights: IndexMap::new() };
+/// Makes kernels and buffers of `graph` and of the regions in it. Fails only by a mistake of an earlier stage.
+pub fn lower(graph: &PureGraph, options: &LowerOptions) -> Result<Lowered, Fault> {
+    let mut lowering = Lowering::new(graph, options, Shared::default());
+    lowering.out.name.clone_from(&graph.name);
+    lowering.users = users(graph);
     lowering.inputs();
     for &inst in &graph.body().insts {
         lowering.instruction(graph.inst(inst))?;
     }
     lowering.finals()?;
     lowering.outputs()?;
-    find_workspaces(&mut lowering.out, options.threads)?;
-    Ok(lowering.out)
+    let mut lowered = Lowered { main: lowering.out, bodies: lowering.shared.bodies };
+    for graph in lowered.bodies.iter_mut().chain([&mut lowered.main]) {
+        graph.weights.clone_from(&lowering.shared.weights);
+        find_workspaces(graph, options.threads)?;
+    }
+    Ok(lowered)
 }
 
-/// Asks every kernel for the scratch bytes it needs with its present layouts, which `place` may have changed.
+/// For each value, how often it is used: as an operand, a yield, an output or a final value.
+fn users(graph: &Graph) -> Vec<usize> {
+    let mut users = vec![0; graph.values.len()];
+    let insts = graph.blocks.iter().flat_map(|block| &block.insts).flat_map(|&id| &graph.inst(id).operands);
+    let yields = graph.blocks.iter().flat_map(|block| &block.yields);
+    let ends = graph.outputs.iter().map(|output| &output.value).chain(graph.finals.iter().map(|(_, value)| value));
+    for value in insts.chain(yields).chain(ends) {
+        users[value.index()] += 1;
+    }
+    users
+}
+
+/// Asks every kernel for the scratch bytes it needs with its present layouts, which `place` may have changed. What a
+/// step that runs bodies needs is known only when they have been planned.
 pub fn find_workspaces(graph: &mut KernelGraph, threads: usize) -> Result<(), Fault> {
-    for node in &mut graph.nodes {
+    for node in graph.nodes.iter_mut().filter(|node| node.kernel.bodies().next().is_none()) {
         node.workspace =
             situ_runtime::kernel::prepared::workspace_bytes(&node.kernel, &node.reads, &node.writes, threads)
                 .map_err(|message| fault(format!("{}: {message}", node.label)))? as u64;
     }
     Ok(())
+}
+
+/// What the graphs of one program have in common.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub bodies: Vec<KernelGraph>,
+    pub weights: Vec<Weight>,
+    /// Position in `weights`.
+    known: IndexMap<(ConstId, WeightForm), u32>,
+}
+
+impl Shared {
+    /// Additions and multiplications of a body.
+    pub fn flops(&self, body: u32) -> u64 {
+        self.bodies[body as usize].nodes.iter().fold(0, |sum, node| sum.saturating_add(node.flops))
+    }
 }
 
 pub(super) struct Lowering<'a> {
@@ -58,6 +92,11 @@ pub(super) struct Lowering<'a> {
     pub options: &'a LowerOptions,
     pub out: KernelGraph,
     pub sources: BTreeMap<ValueId, Source>,
+    pub shared: Shared,
+    /// Whether a region is lowered and not the graph's body.
+    pub is_body: bool,
+    /// How often each value is used.
+    pub users: Vec<usize>,
     pub weights: Weights,
 }
 
@@ -77,7 +116,26 @@ impl Origin {
     }
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    pub fn new(graph: &'a Graph, options: &'a LowerOptions, shared: Shared) -> Lowering<'a> {
+        Lowering {
+            graph,
+            owner: graph,
+            options,
+            out: KernelGraph::default(),
+            sources: BTreeMap::new(),
+            shared,
+            is_body: false,
+            users: Vec::new(),
+            weights: IndexMap::new(),
+        }
+    }
+
+    /// How often a value is used.
+    pub fn uses(&self, value: ValueId) -> usize {
+        self.users.get(value.index()).copied().unwrap_or(usize::MAX)
+    }
+
     fn inputs(&mut self) {
         for (position, input) in self.graph.inputs.iter().enumerate() {
             let ty = self.graph.ty(input.value).clone();
@@ -109,9 +167,13 @@ impl Lowering<'_> {
         if let Some(&buffer) = self.weights.get(&(constant, form.clone())) {
             return buffer;
         }
-        let kind = BufferKind::Weight(self.out.weights.len() as u32);
-        let buffer = self.out.add_buffer(name, stored.clone(), kind);
-        self.out.weights.push(Weight { constant, form: form.clone(), stored });
+        // One weight serves every graph that reads it in this form.
+        let Shared { weights, known, .. } = &mut self.shared;
+        let weight = *known.entry((constant, form.clone())).or_insert_with(|| {
+            weights.push(Weight { constant, form: form.clone(), stored: stored.clone() });
+            weights.len() as u32 - 1
+        });
+        let buffer = self.out.add_buffer(name, stored, BufferKind::Weight(weight));
         self.weights.insert((constant, form), buffer);
         buffer
     }
@@ -165,6 +227,7 @@ impl Lowering<'_> {
             writes,
             workspace: 0,
             requests: Vec::new(),
+            scratch: None,
             label: origin.label,
             location: origin.location,
             flops,
@@ -225,6 +288,7 @@ impl Lowering<'_> {
             Class::Opaque => self.opaque(inst),
             Class::Point | Class::Row | Class::Contraction => self.kernel(inst),
             Class::Kernel => self.kernel(inst),
+            Class::Control => self.control(inst),
             Class::Composite => Err(fault(format!("{} was not decomposed", inst.op.name()))),
         }
     }
@@ -315,9 +379,14 @@ impl Lowering<'_> {
 
     /// A buffer that holds a copy of operand 0 and may be overwritten by this instruction.
     fn copied_base(&mut self, inst: &Inst) -> Result<BufferId, Fault> {
-        let from = self.access(inst.operands[0])?;
-        let ty = self.graph.ty(inst.operands[0]).clone();
-        let base = self.out.add_buffer(self.graph.display(inst.operands[0]), ty.clone(), BufferKind::Temporary);
+        self.copied(inst.operands[0], inst)
+    }
+
+    /// A buffer that holds a copy of `value` and may be overwritten by `inst`.
+    pub fn copied(&mut self, value: ValueId, inst: &Inst) -> Result<BufferId, Fault> {
+        let from = self.access(value)?;
+        let ty = self.graph.ty(value).clone();
+        let base = self.out.add_buffer(self.graph.display(value), ty.clone(), BufferKind::Temporary);
         let origin = Origin { label: format!("copy for {}", inst.op.name()), ..Origin::of(inst) };
         self.copy(from, whole(base, &ty), None, origin);
         Ok(base)
@@ -443,33 +512,25 @@ impl Lowering<'_> {
 
     fn finals(&mut self) -> Result<(), Fault> {
         for &(input, value) in &self.graph.finals {
-            let own = self.out.inputs[input as usize].buffer;
-            let from = self.access(value)?;
-            if from.value == own.0 && from.layout.is_dense() && from.layout.offset == 0 {
-                self.out.finals.push((input, own));
-                continue;
-            }
-            let ty = self.graph.ty(value).clone();
-            // What is read from a state's bytes is read before any state is replaced: a matrix may become its own
-            // transpose, and two states may change places. `place` takes the copy away where it is not needed.
-            let state = match self.out.buffer(from.value).kind {
-                BufferKind::Input(read) => self.graph.inputs[read as usize].mode == InputMode::InOut,
-                _ => false,
-            };
-            let from = if state {
-                let kept = self.out.add_buffer(self.graph.display(value), ty.clone(), BufferKind::Temporary);
-                let origin = Origin { label: "kept".into(), location: Location::default(), rules: Vec::new() };
-                self.copy(from, whole(kept, &ty), None, origin);
-                whole(kept, &ty)
-            } else {
-                from
-            };
-            let name = format!("{}'", self.out.buffer(own.0).name);
-            let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
-            let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new() };
-            self.copy(from, whole(buffer, &ty), None, origin);
-            self.out.finals.push((input, buffer));
+            self.final_value(input, value)?;
         }
+        Ok(())
+    }
+
+    /// Lets the bytes of an input end as `value`.
+    pub fn final_value(&mut self, input: u32, value: ValueId) -> Result<(), Fault> {
+        let own = self.out.inputs[input as usize].buffer;
+        let from = self.access(value)?;
+        if from.value == own.0 && from.layout.is_dense() && from.layout.offset == 0 {
+            self.out.finals.push((input, own));
+            return Ok(());
+        }
+        let ty = self.graph.ty(value).clone();
+        let name = format!("{}'", self.out.buffer(own.0).name);
+        let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
+        let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new() };
+        self.copy(from, whole(buffer, &ty), None, origin);
+        self.out.finals.push((input, buffer));
         Ok(())
     }
 

@@ -10,11 +10,14 @@
 //! - `update(base, region, v)`: a copy of the base into a new buffer, then a write of `v` into the region with
 //!   [`Write::base`](situ_runtime::executable::Write); eliding the copy makes the update in place.
 //! - an `inout` input: a last copy of its final value into a buffer pinned to the input's bytes.
-//! - an output that is an input, a weight or another output: a copy into bytes of its own.
+//! - an output that is an input, a weight or another output: a copy into bytes of its own;
+//! - an initial value of a loop: a copy that the loop writes its result over.
 //!
-//! `written` lowers a source program instead, for inputs that may share bytes: there order and bytes are the program's.
+//! A region becomes a kernel graph of its own, which the node that runs it names by its number. `written` lowers a source
+//! program instead, for inputs that may share bytes: there order and bytes are the program's.
 
 mod body;
+mod control;
 mod cores;
 mod graph;
 mod written;
@@ -95,6 +98,8 @@ pub struct KernelNode {
     pub writes: Vec<Write>,
     /// Scratch bytes at the compiled thread count.
     pub workspace: u64,
+    /// For a node that runs bodies, once these are planned.
+    pub scratch: Option<BodyScratch>,
     /// `(read, write)` pairs the rewriter asks to tie, best first.
     pub requests: Vec<(usize, usize)>,
     /// Names of the source ops in it, for reports.
@@ -104,6 +109,15 @@ pub struct KernelNode {
     pub flops: u64,
     /// Rules that led to it.
     pub rules: Vec<&'static str>,
+}
+
+/// What the scratch of a node that runs bodies would be if these were planned in other ways, for reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyScratch {
+    /// If each body had no more bytes than are live in it at once.
+    pub least: u64,
+    /// If no body used bytes twice.
+    pub unshared: u64,
 }
 
 /// A graph input after lowering.
@@ -135,6 +149,15 @@ pub struct KernelGraph {
     pub weights: Vec<Weight>,
     /// Instructions of the source graph, for the report's header.
     pub source_ops: usize,
+}
+
+/// The graphs of a program.
+#[derive(Clone, Debug, Default)]
+pub struct Lowered {
+    pub main: KernelGraph,
+    /// What the nodes of branches and loops run, innermost first: a body runs only bodies before it. All graphs have the
+    /// same list of weights.
+    pub bodies: Vec<KernelGraph>,
 }
 
 impl KernelGraph {

@@ -28,7 +28,7 @@ use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;
 
 use super::body::fault;
-use super::graph::{Lowering, Origin, Weights};
+use super::graph::{Lowering, Origin, Shared, Weights};
 use super::{
     BufferId, BufferKind, KernelGraph, KernelInput, KernelOutput, LowerOptions, Source, find_workspaces, views, whole,
 };
@@ -63,6 +63,7 @@ pub fn lower_as_written(graph: &Graph, math: Math, options: &LowerOptions) -> Re
         placed: placements(graph),
         out: KernelGraph { name: graph.name.clone(), source_ops: graph.body().insts.len(), ..KernelGraph::default() },
         weights: Weights::new(),
+        shared: Shared::default(),
         newest: BTreeMap::new(),
         lines: Vec::new(),
         epochs: Vec::new(),
@@ -77,6 +78,7 @@ pub fn lower_as_written(graph: &Graph, math: Math, options: &LowerOptions) -> Re
     }
     walk.finals()?;
     walk.outputs()?;
+    walk.out.weights = walk.shared.weights;
     find_workspaces(&mut walk.out, options.threads)?;
     Ok(LoweredAsWritten { graph: walk.out, epochs: walk.epochs })
 }
@@ -109,6 +111,7 @@ struct AsWritten<'a> {
     placed: Placements,
     out: KernelGraph,
     weights: Weights,
+    shared: Shared,
     /// For each storage, the newest version of its buffer.
     newest: BTreeMap<ValueId, BufferId>,
     /// For each buffer, the first version of its bytes.
@@ -153,9 +156,11 @@ impl AsWritten<'_> {
         piece: impl FnOnce(&mut Lowering<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let (out, weights) = (std::mem::take(&mut self.out), std::mem::take(&mut self.weights));
-        let mut lowering = Lowering { graph, owner: self.graph, options: self.options, out, sources, weights };
+        let shared = std::mem::take(&mut self.shared);
+        let lowering = Lowering::new(graph, self.options, shared);
+        let mut lowering = Lowering { owner: self.graph, out, sources, weights, ..lowering };
         let made = piece(&mut lowering);
-        (self.out, self.weights) = (lowering.out, lowering.weights);
+        (self.out, self.weights, self.shared) = (lowering.out, lowering.weights, lowering.shared);
         self.note_lines()?;
         made
     }

@@ -8,6 +8,7 @@
 //! here they are the single op [`Op::Point`].
 
 pub mod attr;
+pub mod control;
 pub mod shape;
 mod table;
 pub mod views;
@@ -30,6 +31,8 @@ pub enum Storage {
     ViewOf(usize),
     /// The bytes of operand `i` where its layout allows it, else a copy; decided by strides (`reshape`).
     MayViewOf(usize),
+    /// The bytes of what its regions yield, whosever they are; what a `scan` stacks has bytes of its own.
+    Yielded,
 }
 
 /// Whether a mutating form, written with a trailing `_`, exists. It writes its result into operand 0 and returns
@@ -51,7 +54,7 @@ pub enum LayoutRule {
     Contiguous,
     /// The operands' common order of strides, dense (`TensorIterator`): transposed in, transposed out.
     Elementwise,
-    /// Not fresh: derived from the operand's layout by the view.
+    /// Not fresh: derived from the operand's layout by the view, or that of what a region yields.
     View,
 }
 
@@ -74,6 +77,8 @@ pub enum Class {
     Composite,
     /// A fused kernel with a body region; only `rewrite` makes it.
     Kernel,
+    /// Regions that run under the op's control: branches and loops.
+    Control,
 }
 
 /// How far a compiled result may be from the scalar meaning.

@@ -7,8 +7,8 @@ use situ_runtime::kernel::{CumulativeFn, PoolFn, RecurrentFn, ReduceFn, ResizeAx
 use situ_runtime::point::{PointFn, Typing};
 
 use super::attr::{AttrValue, Attribute, Float};
-use super::shape;
 use super::{Accuracy, Class, Inferred, LayoutRule, Mutation, OpRow, Storage};
+use super::{control, shape};
 use crate::types::{DType, TensorType};
 
 macro_rules! ops {
@@ -115,7 +115,7 @@ fn point_row(function: PointFn) -> OpRow {
 use Accuracy::{Exact, Sum};
 use LayoutRule::{Contiguous, View};
 use Mutation::{Form, Never, Only};
-use Storage::{Fresh, MayViewOf, ViewOf};
+use Storage::{Fresh, MayViewOf, ViewOf, Yielded};
 
 ops! {
     // Views.
@@ -213,6 +213,14 @@ ops! {
     "resize" = Resize { function: ResizeFn, shape: Vec<usize>, axes: Vec<ResizeAxis>, extrapolation: Option<Float> } |x| shape::resized(&x[0], shape, axes) => (1, 1), Fresh, Never, Contiguous, Class::Opaque, Sum;
     /// LSTM, GRU or RNN over a sequence; operands and results as the runtime's kernel of that name.
     "recurrent" = Recurrent { function: RecurrentFn, hidden: usize, reverse: Vec<bool>, clip: Option<Float>, input_forget: bool } |x| shape::recurrent(x, *function, *hidden, reverse) => (6, 8), Fresh, Never, Contiguous, Class::Opaque, Sum;
+
+    // Control.
+    /// The results of the first region where operand 0 is true, else of the second; both take the other operands.
+    "if" = If { results: Vec<DType>, shapes: Vec<Vec<usize>> } |x| control::branched(x, results, shapes) => (1, 4096), Yielded, Never, View, Class::Control, Sum;
+    /// The region once a trip while trips are left and its condition holds; operands trip count, condition, initial values, then what every trip sees.
+    "loop" = Loop { carried: usize } |x| control::repeated(x, *carried) => (2, 4096), Yielded, Never, View, Class::Control, Sum;
+    /// The region once for each element of the sequences; results are the last carried values, then what the trips gave, stacked.
+    "scan" = Scan { trips: usize, carried: usize, sequences: usize, results: Vec<DType>, shapes: Vec<Vec<usize>> } |x| control::scanned(x, *trips, *carried, *sequences, results, shapes) => (0, 4096), Yielded, Never, View, Class::Control, Sum;
 
     // Made by the rewriter.
     /// A fused kernel: its region computes the results from the operands.

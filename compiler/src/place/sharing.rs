@@ -14,6 +14,7 @@
 
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::prepared::workspace_bytes;
+use situ_runtime::kernel::{Kernel, control};
 
 use super::contract::{permits, writes_region};
 use super::dependence::{Dependence, Edge};
@@ -316,9 +317,9 @@ impl<'g> Sharing<'g> {
         match port.mode {
             InputMode::Read => Err(Reason::NotDonated { input: port.name.clone() }),
             InputMode::Donate => Ok(Root::Donated(input)),
-            InputMode::InOut if self.values[self.last(end)].final_of != Some(input) => Err(state()),
-            InputMode::InOut if self.values[value].final_of.is_some() => Err(state()),
-            InputMode::InOut => Ok(Root::State(input)),
+            _ if self.values[self.last(end)].final_of != Some(input) => Err(state()),
+            _ if self.values[value].final_of.is_some() => Err(state()),
+            InputMode::InOut | InputMode::Out => Ok(Root::State(input)),
         }
     }
 
@@ -336,7 +337,7 @@ impl<'g> Sharing<'g> {
                 match port.mode {
                     InputMode::Donate => Ok(Root::Donated(input)),
                     InputMode::Read => Err(Reason::NotDonated { input: port.name.clone() }),
-                    InputMode::InOut => Err(Reason::IsState { input: port.name.clone() }),
+                    InputMode::InOut | InputMode::Out => Err(Reason::IsState { input: port.name.clone() }),
                 }
             }
             _ => Ok(Root::Fresh),
@@ -447,7 +448,7 @@ impl<'g> Sharing<'g> {
         let kernel = &self.graph.nodes[node].kernel;
         if !is_same(&reads[read], &writes[write].access) {
             let never = (0..reads.len()).all(|r| permits(kernel, &reads, &writes, r, write).is_none());
-            let body = !matches!(kernel, situ_runtime::kernel::Kernel::Map { .. });
+            let body = !matches!(kernel, Kernel::Map { .. });
             return Err(match never && body {
                 true => Reason::KernelForbids { kernel: kernel.name() },
                 false => Reason::LayoutDiffers,
@@ -706,9 +707,14 @@ impl<'g> Sharing<'g> {
         for number in nodes {
             let (reads, writes) = self.accesses(number).ok_or(Reason::LayoutDiffers)?;
             let kernel = &self.graph.nodes[number].kernel;
-            let bytes = workspace_bytes(kernel, &reads, &writes, self.threads)
-                .map_err(|_| Reason::CannotWriteRegion { kernel: kernel.name() })?;
-            workspaces.push((number, bytes as u64));
+            // The scratch of a node that runs bodies is theirs; it does not depend on where its operands are.
+            let bytes = match kernel {
+                Kernel::If { .. } | Kernel::Loop { .. } => {
+                    control::validate(kernel, &reads, &writes).map(|()| self.workspaces[number])
+                }
+                _ => workspace_bytes(kernel, &reads, &writes, self.threads).map(|bytes| bytes as u64),
+            };
+            workspaces.push((number, bytes.map_err(|_| Reason::CannotWriteRegion { kernel: kernel.name() })?));
         }
         Ok(workspaces)
     }

@@ -9,7 +9,7 @@ pub mod pack;
 use situ_runtime::executable::{Place, Space};
 
 use crate::diagnostic::Fault;
-use crate::lower::{BufferId, BufferKind};
+use crate::lower::{BodyScratch, BufferId, BufferKind};
 use crate::place::{Placed, rounded};
 
 /// What the caller chooses.
@@ -59,10 +59,12 @@ pub struct Planned {
     pub workspaces: Vec<Option<Place>>,
     pub lives: Vec<Life>,
     pub arena_bytes: u64,
-    /// The largest sum of live bytes over the steps.
+    /// The largest sum of live bytes over the steps; a step that runs bodies counts with what is live in them.
     pub lower_bound_bytes: u64,
     /// The sum of all lives: the arena in which nothing is used twice.
     pub unshared_bytes: u64,
+    /// Offset of each weight in the weights section.
+    pub weight_offsets: Vec<u64>,
     /// Length of the weights section, each weight rounded to the alignment.
     pub weights_bytes: u64,
     /// The first step at which the live bytes are the most.
@@ -77,10 +79,14 @@ pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
     let fault = |message: &str| Fault { stage: "plan", message: message.to_string() };
     let mut lives = liveness::lives(&placed);
     let steps = placed.order.len();
-    let total = lives.iter().try_fold(0u64, |sum, life| sum.checked_add(life.bytes));
+    let unshared = |life: &Life| scratch(&placed, life, |scratch| scratch.unshared);
+    let total = lives.iter().try_fold(0u64, |sum, life| sum.checked_add(unshared(life)));
     let unshared_bytes = total.ok_or_else(|| fault("the lives have more than 2^64 bytes"))?;
     let sums = liveness::sums(&lives, steps);
-    let lower_bound_bytes = sums.iter().copied().max().unwrap_or(0);
+    let least =
+        lives.iter().map(|life| Life { bytes: scratch(&placed, life, |scratch| scratch.least), ..life.clone() });
+    let lower_bound_bytes = liveness::sums(&least.collect::<Vec<_>>(), steps).into_iter().max().unwrap_or(0);
+    let highest = sums.iter().copied().max().unwrap_or(0);
     let arena_bytes = if options.planned {
         let intervals: Vec<pack::Interval> = lives
             .iter()
@@ -99,7 +105,7 @@ pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
         }
         end
     };
-    let peak_step = sums.iter().position(|&sum| sum == lower_bound_bytes).unwrap_or(0);
+    let peak_step = sums.iter().position(|&sum| sum == highest).unwrap_or(0);
     let mut live_at_peak: Vec<usize> =
         (0..lives.len()).filter(|&life| (lives[life].lower..lives[life].upper).contains(&peak_step)).collect();
     live_at_peak.sort_by_key(|&life| (std::cmp::Reverse(lives[life].bytes), life));
@@ -137,11 +143,22 @@ pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
         arena_bytes,
         lower_bound_bytes,
         unshared_bytes,
+        weight_offsets: weights,
         weights_bytes,
         peak_step,
         live_at_peak,
         threads: options.threads,
     })
+}
+
+/// Bytes of a life; of the scratch for bodies what it would be in other circumstances.
+fn scratch(placed: &Placed, life: &Life, other: impl Fn(BodyScratch) -> u64) -> u64 {
+    match life.owner {
+        Owner::Workspace { step } => {
+            placed.graph.nodes[placed.order[step]].scratch.map_or(life.bytes, |scratch| rounded(other(scratch)))
+        }
+        Owner::Root(_) => life.bytes,
+    }
 }
 
 /// Offset of each weight in the weights section, and its length.

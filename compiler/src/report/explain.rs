@@ -4,11 +4,11 @@ use situ_runtime::executable::Space;
 
 use super::origin::{absorbed, origin};
 use super::words::{grouped, proof, reason, size};
-use super::{Decisions, is_named};
+use super::{Decisions, Part, is_named};
 use crate::alias;
 use crate::ir::{Graph, ValueId};
 use crate::pipeline::Compilation;
-use crate::plan::Owner;
+use crate::plan::{Owner, Planned};
 
 /// Explains the value of `source` called `name` (with or without `%`): its bytes in the source, then what became of it. Also
 /// takes the name of a value that the compiler made, such as a version of a storage. `None` when there is no such value.
@@ -24,6 +24,10 @@ pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<
     if made != source.display(value) {
         text.push_str(&format!("In functional form it is {made} when it is last read.\n"));
     }
+    if let Some(sentence) = decisions.aliasing.about(name) {
+        text.push_str(&sentence);
+        text.push('\n');
+    }
     let placed = placement(&decisions, &made).or_else(|| placement(&decisions, name));
     text.push_str(&placed.unwrap_or_else(|| absorbed(source, &decisions, value)));
     Some(text)
@@ -31,7 +35,13 @@ pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<
 
 /// Where the value called `name` lives and why; `None` when it has no bytes of its own.
 fn placement(decisions: &Decisions, name: &str) -> Option<String> {
-    let planned = decisions.planned;
+    let told: String = decisions.parts().map(|part| placement_in(part, name)).collect();
+    (!told.is_empty()).then_some(told)
+}
+
+/// What the program or one of its bodies has to say of a value.
+fn placement_in(part: Part, name: &str) -> String {
+    let planned = part.planned;
     let placed = &planned.placed;
     let graph = &placed.graph;
     let mut text = String::new();
@@ -41,12 +51,18 @@ fn placement(decisions: &Decisions, name: &str) -> Option<String> {
     };
     let buffers: Vec<usize> =
         (0..graph.buffers.len()).filter(|&buffer| is_named(&graph.buffers[buffer].name, name)).collect();
+    if let (Some(body), false) = (part.body, buffers.is_empty()) {
+        said(format!("In {body}:"));
+    }
     for &buffer in &buffers {
         let it = &graph.buffers[buffer];
         let place = planned.places[buffer];
         let space = match place.space {
             Space::Arena => "the arena".to_string(),
             Space::Weights => "the weights".to_string(),
+            Space::Input(input) if part.body.is_some() => {
+                format!("what is lent as {}", graph.inputs[input as usize].name)
+            }
             Space::Input(input) => format!("the bytes of input {}", graph.inputs[input as usize].name),
         };
         said(format!("{} is {}, {} bytes ({}).", it.name, it.ty, grouped(it.bytes()), size(it.bytes())));
@@ -67,7 +83,7 @@ fn placement(decisions: &Decisions, name: &str) -> Option<String> {
         let offset = place.offset + placed.homes[buffer].offset;
         said(format!("It lies at {} of {space}{when}.", grouped(offset)));
         let shares: Vec<&str> = (0..graph.buffers.len())
-            .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(decisions, other))
+            .filter(|&other| other != buffer && placed.homes[other].root == root && is_distinct(planned, other))
             .map(|other| graph.buffers[other].name.as_str())
             .collect();
         if !shares.is_empty() {
@@ -100,9 +116,6 @@ fn placement(decisions: &Decisions, name: &str) -> Option<String> {
             said(format!("To unblock it: {hint}."));
         }
     }
-    if let Some(sentence) = buffers.first().and_then(|_| decisions.aliasing.about(name)) {
-        said(sentence);
-    }
     let rules: Vec<&str> = placed
         .order
         .iter()
@@ -113,10 +126,10 @@ fn placement(decisions: &Decisions, name: &str) -> Option<String> {
     if !rules.is_empty() {
         said(format!("Rules that led to it: {}.", rules.join(", ")));
     }
-    (!text.is_empty()).then_some(text)
+    text
 }
 
 /// Whether a buffer is a value of its own, and not another name for one.
-fn is_distinct(decisions: &Decisions, buffer: usize) -> bool {
-    decisions.planned.placed.elided[buffer].is_none()
+fn is_distinct(planned: &Planned, buffer: usize) -> bool {
+    planned.placed.elided[buffer].is_none()
 }

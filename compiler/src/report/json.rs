@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Decisions, live_at_peak, words};
+use super::{Decisions, Part, live_at_peak, words};
 use crate::place::{Before, OrderStatus, Proof, Root};
+use crate::plan::Planned;
 
 /// Version of the fields below.
 pub const SCHEMA: u32 = 1;
@@ -20,7 +21,7 @@ pub fn json(decisions: &Decisions) -> Value {
         "schema": SCHEMA,
         "name": graph.name,
         "source_ops": graph.source_ops,
-        "kernels": placed.order.len(),
+        "kernels": decisions.steps(),
         "weights_bytes": planned.weights_bytes,
         "peak": { "state": peak.state, "saved": peak.saved, "temporary": peak.temporary },
         "arena_bytes": planned.arena_bytes,
@@ -32,16 +33,18 @@ pub fn json(decisions: &Decisions) -> Value {
         "fallback_arena_bytes": decisions.aliasing.fallback_arena_bytes(),
         "threads": planned.threads,
         "order": order(decisions),
-        "ties": placed.ties.iter().map(|tie| json!({
+        "ties": each(decisions, |planned| &planned.placed.ties).map(|(part, tie)| json!({
+            "body": part.body,
             "value": tie.value,
             "over": tie.over,
             "kind": tie.kind.name(),
             "step": tie.step,
             "bytes": tie.bytes,
             "requested": tie.requested,
-            "proof": proof(&tie.proof, decisions),
+            "proof": proof(&tie.proof, &part),
         })).collect::<Vec<_>>(),
-        "refusals": placed.refusals.iter().map(|refused| json!({
+        "refusals": each(decisions, |planned| &planned.placed.refusals).map(|(part, refused)| json!({
+            "body": part.body,
             "value": refused.value,
             "over": refused.over,
             "kind": refused.kind.name(),
@@ -63,21 +66,46 @@ pub fn json(decisions: &Decisions) -> Value {
             "first_step": life.lower,
             "last_step": life.upper - 1,
         })).collect::<Vec<_>>(),
-        "steps": placed.order.iter().enumerate().map(|(step, &node)| {
-            let node = &graph.nodes[node];
-            json!({
-                "step": step,
-                "kernel": node.kernel.name(),
-                "label": node.label,
-                "location": node.location.text,
-                "reads": node.reads.iter().map(|read| graph.buffer(read.value).name.clone()).collect::<Vec<_>>(),
-                "writes": node.writes.iter().map(|w| graph.buffer(w.access.value).name.clone()).collect::<Vec<_>>(),
-                "workspace_bytes": node.workspace,
-                "flops": node.flops,
-            })
-        }).collect::<Vec<_>>(),
+        "steps": steps(planned),
+        "bodies": decisions.parts().filter_map(|part| Some((part.body?, part.planned))).map(|(name, planned)| json!({
+            "name": name,
+            "arena_bytes": planned.arena_bytes,
+            "lower_bound_bytes": planned.lower_bound_bytes,
+            "ports": planned.placed.graph.inputs.iter().map(|port| json!({
+                "name": port.name,
+                "mode": port.mode.name(),
+                "bytes": port.ty.bytes(),
+            })).collect::<Vec<_>>(),
+            "steps": steps(planned),
+        })).collect::<Vec<_>>(),
         "notes": decisions.notes,
     })
+}
+
+/// What each part has, part by part.
+fn each<'a, T: 'a>(
+    decisions: &Decisions<'a>,
+    of: impl Fn(&'a Planned) -> &'a Vec<T>,
+) -> impl Iterator<Item = (Part<'a>, &'a T)> {
+    decisions.parts().flat_map(move |part| of(part.planned).iter().map(move |it| (part, it)))
+}
+
+fn steps(planned: &Planned) -> Vec<Value> {
+    let graph = &planned.placed.graph;
+    let step = |(step, &node): (usize, &usize)| {
+        let node = &graph.nodes[node];
+        json!({
+            "step": step,
+            "kernel": node.kernel.name(),
+            "label": node.label,
+            "location": node.location.text,
+            "reads": node.reads.iter().map(|read| graph.buffer(read.value).name.clone()).collect::<Vec<_>>(),
+            "writes": node.writes.iter().map(|w| graph.buffer(w.access.value).name.clone()).collect::<Vec<_>>(),
+            "workspace_bytes": node.workspace,
+            "flops": node.flops,
+        })
+    };
+    planned.placed.order.iter().enumerate().map(step).collect()
 }
 
 fn order(decisions: &Decisions) -> Value {
@@ -94,8 +122,8 @@ fn order(decisions: &Decisions) -> Value {
     })
 }
 
-fn proof(proof: &Proof, decisions: &Decisions) -> Value {
-    let input = |input: u32| decisions.planned.placed.graph.inputs[input as usize].name.clone();
+fn proof(proof: &Proof, part: &Part) -> Value {
+    let input = |input: u32| part.planned.placed.graph.inputs[input as usize].name.clone();
     let (root, of) = match proof.root {
         Root::Fresh => ("fresh", None),
         Root::Donated(number) => ("donated", Some(input(number))),

@@ -26,6 +26,8 @@ pub struct Decisions<'a> {
     /// How often each rewrite rule was used, in the order of first use.
     pub rules: &'a IndexMap<&'static str, usize>,
     pub planned: &'a Planned,
+    /// What branches and loops run, innermost first.
+    pub bodies: &'a [Planned],
     /// Arena of the best plan with every tie refused.
     pub arena_bytes_without_inplace: u64,
     /// Bytes of values kept for the backward pass.
@@ -45,6 +47,38 @@ pub struct Peak {
     pub saved: u64,
     /// Everything else the session allocates.
     pub temporary: u64,
+}
+
+/// A plan with the names that its values have in the report: in a body they begin with where it stands.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    /// As in `loop %a`; `None` for the program itself.
+    body: Option<&'a str>,
+    planned: &'a Planned,
+}
+
+impl Part<'_> {
+    /// `%t`, or `loop %a / %t`.
+    fn named(&self, value: &str) -> String {
+        self.body.map_or_else(|| value.to_string(), |body| format!("{body} / {value}"))
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        self.planned.placed.graph.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+}
+
+impl<'a> Decisions<'a> {
+    /// The program, then its bodies, outer before inner.
+    fn parts(&self) -> impl Iterator<Item = Part<'a>> + use<'a> {
+        let body = |planned: &'a Planned| Part { body: Some(&planned.placed.graph.name), planned };
+        std::iter::once(Part { body: None, planned: self.planned }).chain(self.bodies.iter().rev().map(body))
+    }
+
+    /// Steps of the program and its bodies.
+    fn steps(&self) -> usize {
+        self.parts().map(|part| part.planned.placed.order.len()).sum()
+    }
 }
 
 impl Decisions<'_> {

@@ -29,7 +29,7 @@ pub(super) fn origin(aliases: &AliasDb<'_>, value: ValueId) -> String {
     for sentence in sharers(aliases, value) {
         said(sentence);
     }
-    match aliases.writers(value) {
+    match aliases.writers(value).as_slice() {
         [] => {}
         writers => {
             let touching = writers.iter().filter(|&&write| aliases.may_alias(graph.inst(write).operands[0], value));

@@ -1,8 +1,9 @@
 //! The report for people and for version control: aligned columns, one fact a line.
 
 use super::words::{count, grouped, proof, reason, size};
-use super::{Decisions, live_at_peak};
-use crate::place::OrderStatus;
+use super::{Decisions, Part, live_at_peak};
+use crate::place::{OrderStatus, Refused, Tied};
+use crate::types::InputMode;
 
 /// The widest a column of names grows; longer names push their line, not the table.
 const MAX_COLUMN: usize = 36;
@@ -56,6 +57,7 @@ pub fn text(decisions: &Decisions) -> String {
     assumptions(decisions, &mut text);
     rules(decisions, &mut text);
     peak(decisions, &mut text);
+    bodies(decisions, &mut text);
     notes(decisions, &mut text);
     text
 }
@@ -67,7 +69,7 @@ fn header(decisions: &Decisions, text: &mut String) {
         "{}: {} in {}, weights {}\n",
         if graph.name.is_empty() { "program" } else { &graph.name },
         count(graph.source_ops, "op"),
-        count(planned.placed.order.len(), "step"),
+        count(decisions.steps(), "step"),
         size(planned.weights_bytes),
     ));
 }
@@ -129,37 +131,38 @@ fn order(decisions: &Decisions) -> String {
 }
 
 fn ties(decisions: &Decisions, text: &mut String) {
-    let placed = &decisions.planned.placed;
-    let inputs: Vec<String> = placed.graph.inputs.iter().map(|input| input.name.clone()).collect();
-    let total: u64 = placed.ties.iter().map(|tie| tie.bytes).sum();
-    text.push_str(&format!("\n{}, {} bytes\n", count(placed.ties.len(), "tie"), grouped(total)));
+    let ties: Vec<(Part, &Tied)> =
+        decisions.parts().flat_map(|part| part.planned.placed.ties.iter().map(move |tie| (part, tie))).collect();
+    let total: u64 = ties.iter().map(|(_, tie)| tie.bytes).sum();
+    text.push_str(&format!("\n{}, {} bytes\n", count(ties.len(), "tie"), grouped(total)));
     let mut table = Table::new(&[false, false, true, false, false, false]);
-    for tie in &placed.ties {
+    for (part, tie) in ties {
         let kind = if tie.requested { format!("{}*", tie.kind.name()) } else { tie.kind.name().to_string() };
         table.row([
-            tie.value.clone(),
+            part.named(&tie.value),
             format!("in {}", tie.over),
             grouped(tie.bytes),
             kind,
             label(&tie.step),
-            proof(tie, &inputs),
+            proof(tie, &part.inputs()),
         ]);
     }
     table.print(text);
 }
 
 fn refusals(decisions: &Decisions, text: &mut String) {
-    let placed = &decisions.planned.placed;
-    let total: u64 = placed.refusals.iter().map(|refused| refused.bytes).sum();
-    text.push_str(&format!("\n{}, {} bytes\n", count(placed.refusals.len(), "refusal"), grouped(total)));
+    let refusals: Vec<(Part, &Refused)> =
+        decisions.parts().flat_map(|part| part.planned.placed.refusals.iter().map(move |it| (part, it))).collect();
+    let total: u64 = refusals.iter().map(|(_, refused)| refused.bytes).sum();
+    text.push_str(&format!("\n{}, {} bytes\n", count(refusals.len(), "refusal"), grouped(total)));
     let mut table = Table::new(&[false, false, true, false, false, false]);
-    for refused in &placed.refusals {
+    for (part, refused) in refusals {
         let mut said = reason(refused);
         if let Some(hint) = refused.hint {
             said.push_str(&format!("; {hint}"));
         }
         table.row([
-            refused.value.clone(),
+            part.named(&refused.value),
             format!("in {}", refused.over),
             grouped(refused.bytes),
             refused.reason.name().to_string(),
@@ -211,6 +214,28 @@ fn peak(decisions: &Decisions, text: &mut String) {
     for life in live {
         let steps = format!("steps {}..{}", life.lower, life.upper);
         table.row([life.names.join(" = "), grouped(life.bytes), format!("at {}", grouped(life.offset)), steps]);
+    }
+    table.print(text);
+}
+
+/// What branches and loops run, and the scratch it is for them.
+fn bodies(decisions: &Decisions, text: &mut String) {
+    let bodies = decisions.parts().filter_map(|part| Some((part.body?, part.planned)));
+    let bodies: Vec<_> = bodies.collect();
+    if bodies.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{}\n", count(bodies.len(), "body")));
+    let mut table = Table::new(&[false, false, true, false, false]);
+    for (name, planned) in bodies {
+        let carried = planned.placed.graph.inputs.iter().filter(|input| input.mode == InputMode::InOut).count();
+        table.row([
+            name.to_string(),
+            count(planned.placed.order.len(), "step"),
+            grouped(planned.arena_bytes),
+            "arena".to_string(),
+            format!("{carried} carried"),
+        ]);
     }
     table.print(text);
 }

@@ -2,15 +2,18 @@
 
 use super::rebuild::{Rebuild, fault};
 use super::recipe::{Inner, Recipe, Ref, Step, StepKind};
-use super::regions::Instance;
+use super::regions::{Instance, Piece};
 use crate::diagnostic::Fault;
 use crate::ir::{Graph, Location, ValueId};
 use crate::ops::Op;
 
-pub(super) fn assemble(graph: &Graph, instances: &[Instance], recipes: &[Recipe]) -> Result<Graph, Fault> {
+pub(super) fn assemble(graph: &Graph, pieces: &[Piece], recipes: &[Recipe]) -> Result<Graph, Fault> {
     let mut new = Rebuild::new(graph);
-    for instance in instances {
-        place(&mut new, instance, &recipes[instance.region])?;
+    for piece in pieces {
+        match piece {
+            Piece::Region(instance) => place(&mut new, instance, &recipes[instance.region])?,
+            Piece::Control(inst) => new.copy(graph.inst(*inst))?,
+        }
     }
     new.finish()
 }

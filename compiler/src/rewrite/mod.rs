@@ -7,12 +7,13 @@
 //! The result holds views, movement, ops of their own, and `kernel` instructions. A kernel's parameters are its operands;
 //! its body uses the ops of the graph: point ops, and at most one *core* (row function or contraction). Values that the
 //! core's operand needs are computed over its input domain, everything else over the written shape. The last
-//! instruction's result is what the kernel gives.
+//! instruction's result is what the kernel gives. Regions of branches and loops are rewritten each by itself (`bodies`).
 //!
 //! Nothing here decides about memory. A tie on a kernel is a request that `place` grants or refuses.
 
 mod analysis;
 mod assemble;
+mod bodies;
 mod cost;
 mod decompose;
 mod extract;
@@ -113,32 +114,39 @@ pub struct RewriteReport {
 /// Decides what is computed. Fails only by a mistake of ours.
 pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph, RewriteReport), Fault> {
     let source_ops = graph.body().insts.len();
-    let plain = decompose::decompose(&graph, options)?;
+    let graph = graph.into_graph();
+    let simple = if options.rewrite { bodies::simplify(graph)? } else { graph };
+    let plain = decompose::decompose(&simple, options)?;
     let mut report = RewriteReport { source_ops, kernels_before: kernels(&plain), ..RewriteReport::default() };
     if !options.rewrite {
-        let result = rebuild::wrap(plain)?;
+        let result = rebuild::wrap(plain)?.into_graph();
         report.kernels_after = kernels(&result);
+        let result = PureGraph::new(bodies::optimise(result, options, &mut report)?)?;
         return Ok((result, report));
     }
     let plain = fold::fold(&plain)?;
-    let (regions, instances) = regions::partition(&plain);
+    let (regions, pieces) = regions::partition(&plain);
     let recipes: Vec<recipe::Recipe> =
         regions.par_iter().map(|region| recipe::optimise(region, options)).collect::<Result<_, _>>()?;
-    let joined = fold::fold(&assemble::assemble(&plain, &instances, &recipes)?)?;
+    let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?)?;
     let mut result = rebuild::wrap(joined)?.into_graph();
     report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
-    let result = PureGraph::new(result)?;
-    report.regions = instances.len();
+    let instances = pieces.iter().filter_map(|piece| match piece {
+        regions::Piece::Region(instance) => Some(instance),
+        regions::Piece::Control(_) => None,
+    });
+    report.regions = instances.clone().count();
     report.unique_regions = regions.len();
     report.overflows = recipes.iter().filter(|recipe| recipe.overflow).count();
     report.nodes = recipes.iter().map(|recipe| recipe.nodes).sum();
-    for instance in &instances {
+    for instance in instances {
         for &(rule, times) in &recipes[instance.region].fired {
             *report.rules.entry(rule).or_default() += times;
         }
     }
     report.rules.sort_by(|a, m, b, n| n.cmp(m).then(a.cmp(b)));
     report.kernels_after = kernels(&result);
+    let result = PureGraph::new(bodies::optimise(result, options, &mut report)?)?;
     Ok((result, report))
 }
 

@@ -55,20 +55,32 @@ pub(super) struct Instance {
     pub outputs: Vec<ValueId>,
 }
 
-/// The distinct regions of a graph, in order of first appearance, and where they stand.
-pub(super) fn partition(graph: &Graph) -> (Vec<Region>, Vec<Instance>) {
+/// A stretch of the graph.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Region(Instance),
+    /// A branch or a loop, which no region holds.
+    Control(InstId),
+}
+
+/// The distinct regions of a graph, in order of first appearance, and what the graph is made of.
+pub(super) fn partition(graph: &Graph) -> (Vec<Region>, Vec<Piece>) {
     let order = &graph.body().insts;
     let uses = Uses::of(graph);
     let mut regions: IndexMap<Region, ()> = IndexMap::new();
-    let mut instances = Vec::new();
+    let mut pieces = Vec::new();
     let mut start = 0;
     for end in cuts(graph, &uses) {
-        let (region, mut instance) = outline(graph, &order[start..end], &uses, end);
-        instance.region = regions.insert_full(region, ()).0;
-        instances.push(instance);
+        if graph.inst(order[start]).op.is_control() {
+            pieces.push(Piece::Control(order[start]));
+        } else {
+            let (region, mut instance) = outline(graph, &order[start..end], &uses, end);
+            instance.region = regions.insert_full(region, ()).0;
+            pieces.push(Piece::Region(instance));
+        }
         start = end;
     }
-    (regions.into_keys().collect(), instances)
+    (regions.into_keys().collect(), pieces)
 }
 
 /// For each value, where it is used.
@@ -116,7 +128,7 @@ impl Uses {
             || users.iter().any(|&id| {
                 let inst = graph.inst(id);
                 match inst.op.row().class {
-                    Class::Contraction | Class::Opaque => true,
+                    Class::Contraction | Class::Opaque | Class::Control => true,
                     Class::View if depth > 0 => {
                         inst.results.iter().any(|&result| self.is_stored(graph, result, depth - 1))
                     }
@@ -162,7 +174,11 @@ fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
         };
         let made_by_view =
             |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
-        if length >= SHORTEST
+        let is_control = |p: usize| graph.inst(order[p]).op.is_control();
+        if is_control(p) || (p + 1 < n && is_control(p + 1)) {
+            cuts.push(p + 1);
+            start = p + 1;
+        } else if length >= SHORTEST
             && narrow
             && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value, 4))
         {

@@ -4,6 +4,8 @@
 //! is skipped in silence, so that each mistake is told once. When every instruction stands, the verifier has the last
 //! word and its mistakes get the spans of their instructions.
 
+mod regions;
+
 use indexmap::IndexMap;
 
 use super::attributes::{Attributes, Mistake, complete, extra_names};
@@ -11,7 +13,7 @@ use super::closest;
 use super::parser::{MAX_MISTAKES, is_symbol};
 use super::sugar::{self, Emit, RENAMED, SUGAR};
 use super::syntax::{
-    Argument, AttrSyntax, BodySyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, TypeSyntax,
+    Argument, AttrSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind, TypeSyntax,
 };
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ir::spelling::{default_output_name, read_literal, unquote};
@@ -46,6 +48,8 @@ struct Lowering<'a> {
     /// Where each instruction stands, by its id.
     spans: Vec<Span>,
     lines: Vec<usize>,
+    /// For each block of the graph, the one around it and whether its values are visible inside.
+    outer: Vec<Option<(BlockId, bool)>>,
     mistakes: Vec<Diagnostic>,
     arange: usize,
 }
@@ -61,6 +65,7 @@ pub fn lower<'a>(text: &'a str, syntax: &'a GraphSyntax, bindings: &'a Bindings)
         definitions: IndexMap::new(),
         spans: Vec::new(),
         lines,
+        outer: vec![None],
         mistakes: Vec::new(),
         arange: 0,
     };
@@ -146,7 +151,7 @@ impl<'a> Lowering<'a> {
         for (name, _) in &inst.results {
             self.definitions.entry(&name.text).or_insert(name.span);
         }
-        if let Some(body) = &inst.body {
+        for body in inst.regions.iter().flat_map(|regions| &regions.bodies) {
             for param in &body.params {
                 self.definitions.entry(&param.text).or_insert(param.span);
             }
@@ -170,13 +175,13 @@ impl<'a> Lowering<'a> {
     fn lookup(&mut self, block: BlockId, name: &Name) -> Result<ValueId, Poisoned> {
         if let Some(&known) = self.scope.get(&name.text) {
             let is_constant = known.value.is_some_and(|value| self.graph.constant_of(value).is_some());
-            if known.block == block || is_constant {
+            if is_constant || self.sees(block, known.block) {
                 return known.value.ok_or(Poisoned);
             }
-            let message = if block == Graph::BODY {
-                format!("%{} is defined inside a kernel and not visible here", name.text)
-            } else {
+            let message = if self.is_within(block, known.block) {
                 format!("%{} is outside the kernel; pass it as a parameter", name.text)
+            } else {
+                format!("%{} is defined inside a region and not visible here", name.text)
             };
             self.note(name.span, message);
             return Err(Poisoned);
@@ -417,6 +422,9 @@ impl<'a> Lowering<'a> {
             Some(dtype) => dtype,
             None if selects && place == 0 => DType::Bool,
             None if indexes && place == 1 => DType::I64,
+            None if op == "if" && place == 0 => DType::Bool,
+            None if op == "loop" && place < 2 => [DType::I64, DType::Bool][place],
+            None if matches!(op, "if" | "loop" | "scan" | "yield") => own(),
             None if selects => dtypes.iter().skip(1).flatten().next().copied().unwrap_or(DType::F32),
             None => dtypes.iter().flatten().next().copied().unwrap_or_else(own),
         };
@@ -471,7 +479,7 @@ impl<'a> Lowering<'a> {
     fn name_results(&mut self, block: BlockId, inst: &InstSyntax, results: &[ValueId]) {
         if inst.results.is_empty() {
             let mutates = results.first().and_then(|&v| self.graph.producer(v)).map(|id| self.graph.inst(id).mutates);
-            if mutates != Some(true) {
+            if mutates == Some(false) {
                 self.note(inst.op.span, format!("the result of {} is dropped; name it: `%y = ...`", inst.op.text));
             }
             return;
@@ -498,8 +506,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn try_inst(&mut self, block: BlockId, inst: &InstSyntax) -> Result<Vec<ValueId>, Poisoned> {
-        if let Some(body) = &inst.body {
-            return self.kernel(block, inst, body);
+        if let Some(regions) = &inst.regions {
+            return self.regions(block, inst, regions);
         }
         if inst.op.text.is_empty() {
             return Err(Poisoned);
@@ -651,43 +659,6 @@ impl<'a> Lowering<'a> {
         Ok((self.graph.inst(inst).results.clone(), inst))
     }
 
-    fn kernel(&mut self, block: BlockId, inst: &InstSyntax, body: &BodySyntax) -> Result<Vec<ValueId>, Poisoned> {
-        let operands = self.operands(block, "kernel", &inst.operands);
-        let attributes = self.attributes(inst);
-        let region = self.graph.add_block();
-        for (place, param) in body.params.iter().enumerate() {
-            let value = match &operands {
-                Ok(operands) => {
-                    let ty = self.graph.ty(operands[place]).clone();
-                    Some(self.graph.add_param(region, ty, ""))
-                }
-                Err(Poisoned) => None,
-            };
-            self.define(region, param, value);
-        }
-        for inner in &body.insts {
-            self.inst(region, inner);
-        }
-        let yields = self.operands(region, "kernel", &body.yields)?;
-        let (operands, attributes) = (operands?, attributes?);
-        let types: Vec<TensorType> = yields.iter().map(|&value| self.graph.ty(value).clone()).collect();
-        let op = Op::Kernel {
-            results: types.iter().map(|ty| ty.dtype).collect(),
-            shapes: types.iter().map(|ty| ty.shape.clone()).collect(),
-        };
-        self.graph.blocks[region.index()].yields = yields;
-        if let Some((found, span)) = attributes.iter().find(|(name, _)| *name != "tie") {
-            self.note(span, format!("kernel has no attribute `{found}`"));
-        }
-        let location = self.location(inst.span);
-        let made = self.graph.append_typed(block, op, &operands, types, location);
-        self.graph.insts[made.index()].regions = vec![region];
-        if let Some(tie) = attributes.read::<i64>("tie").ok().flatten() {
-            self.graph.insts[made.index()].tie = u32::try_from(tie).ok();
-        }
-        Ok(self.graph.inst(made).results.clone())
-    }
-
     fn final_value(&mut self, input: &Name, value: &Argument) {
         let place = self.graph.inputs.iter().position(|known| known.name == input.text);
         let value = self.operands(Graph::BODY, "final", std::slice::from_ref(value));
@@ -738,8 +709,8 @@ fn resolve(written: &str) -> Option<(Target, bool)> {
             return Some(Target::Sugar(row));
         }
         let name = RENAMED.iter().find(|renamed| renamed.0 == name).map_or(name, |renamed| renamed.1);
-        // `kernel` has a syntax of its own.
-        let row = Op::NAMES.iter().copied().find(|row| *row == name && *row != "kernel");
+        // Ops with regions have a syntax of their own.
+        let row = Op::NAMES.iter().copied().find(|row| *row == name && RegionKind::from_name(name).is_none());
         row.or_else(|| PointFn::from_name(name).map(|function| function.row().name))
             .or((name == "cast").then_some("cast"))
             .map(Target::Row)

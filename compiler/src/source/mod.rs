@@ -14,13 +14,19 @@
 //!           | "splat" "(" number ")" | "arange" "(" [ number [ "," number ] ] ")"
 //!           | "hex" "(" TEXT ")" | "[" [ number { "," number } ] "]"
 //! inst      = [ result { "," result } "=" ] OP [ operand { "," operand } ] [ attributes ]
-//!           | [ result { "," result } "=" ] "kernel" "(" [ param { "," param } ] ")" [ attributes ] body
+//!           | [ result { "," result } "=" ] regions
+//! regions   = "kernel" "(" [ param { "," param } ] ")" [ attributes ] body
+//!           | "if" operand [ params ] body [ "else" [ "(" %NAME { "," %NAME } ")" ] body ]
+//!           | "loop" operand "," operand "(" %NAME { "," param } ")" [ params ] body
+//!           | "scan" "(" %NAME { "," param } ")" [ "(" slice { "," slice } ")" ] [ params ] [ attributes ] body
 //! result    = %NAME [ ":" type ]
 //! operand   = %NAME | number | DTYPE "(" number ")"
 //! attributes= "{" [ ATTRIBUTE "=" value { "," value... } ] "}"
 //! value     = number | WORD | SYMBOL | "[" [ value { "," value } ] "]"
+//! params    = "(" param { "," param } ")"
 //! param     = %NAME "=" operand
-//! body      = "{" { inst } "yield" operand { "," operand } "}"
+//! slice     = %NAME "in" operand
+//! body      = "{" { inst } [ "yield" operand { "," operand } ] "}"
 //! final     = "final" %NAME "=" operand
 //! return    = "return" [ output { "," output } ]
 //! output    = [ NAME "=" ] operand

@@ -4,16 +4,18 @@
 //! begins like an item, so that one mistake costs one diagnostic. Depth is bounded by [`MAX_DEPTH`], work by the number
 //! of tokens.
 
+mod regions;
+
 use super::lexer::{Token, TokenKind};
 use super::syntax::{
-    Argument, AttrSyntax, AttributeSyntax, BodySyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name,
+    Argument, AttrSyntax, AttributeSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind,
     TypeSyntax,
 };
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ir::spelling::unquote;
 use crate::types::{DType, InputMode, MAX_RANK};
 
-/// How deep lists and kernels may nest.
+/// How deep lists may nest.
 pub const MAX_DEPTH: usize = 8;
 
 /// Diagnostics beyond this number are not kept; a text that long off the language is not worth more lines.
@@ -169,7 +171,7 @@ impl Parser<'_> {
         }
         let span = self.tokens[before].span;
         let op = Name { text: String::new(), span, numbered: false };
-        InstSyntax { results, op, operands: Vec::new(), attributes: Vec::new(), body: None, span }
+        InstSyntax { results, op, operands: Vec::new(), attributes: Vec::new(), regions: None, span }
     }
 
     /// Goes to the next line that can begin an item.
@@ -365,6 +367,9 @@ impl Parser<'_> {
         let token = self.peek();
         match token.kind {
             TokenKind::Value => Ok(Argument::Value(self.value("a value")?)),
+            TokenKind::Word if self.is_word("true") || self.is_word("false") => {
+                Ok(Argument::Literal(Literal { dtype: None, span: self.next().span }))
+            }
             TokenKind::Word if self.ahead(1) == TokenKind::OpenParen => {
                 let Some(dtype) = DType::from_name(self.written(token.span)) else {
                     return Err(self.expected("a value or a number"));
@@ -376,9 +381,6 @@ impl Parser<'_> {
                 Ok(Argument::Literal(Literal { dtype: Some(dtype), span }))
             }
             TokenKind::Number => Ok(Argument::Literal(Literal { dtype: None, span: self.next().span })),
-            TokenKind::Word if self.is_word("true") || self.is_word("false") => {
-                Ok(Argument::Literal(Literal { dtype: None, span: self.next().span }))
-            }
             _ => Err(self.expected("a value or a number")),
         }
     }
@@ -398,8 +400,8 @@ impl Parser<'_> {
             self.expect(TokenKind::Equals, "`=` and an op")?;
         }
         let op = self.word("an op")?;
-        if op.text == "kernel" && self.peek().kind == TokenKind::OpenParen {
-            return self.kernel(start, results, op, depth);
+        if let Some(kind) = RegionKind::from_name(&op.text) {
+            return self.regions(start, results, op, kind, depth);
         }
         let mut operands = Vec::new();
         let first = self.peek();
@@ -422,7 +424,7 @@ impl Parser<'_> {
         let attributes = if self.peek().kind == TokenKind::OpenBrace { self.attributes()? } else { Vec::new() };
         let span = Span { start, end: self.end() };
         self.end_of_line()?;
-        Ok(InstSyntax { results, op, operands, attributes, body: None, span })
+        Ok(InstSyntax { results, op, operands, attributes, regions: None, span })
     }
 
     /// The next item must begin a line: what is left on this one is a mistake here, not there.
@@ -472,69 +474,6 @@ impl Parser<'_> {
             }
             _ => Err(self.expected("a number, a word or a list in brackets")),
         }
-    }
-
-    /// `(%p = %x, ...) {attributes} { insts yield ... }` after the word `kernel`.
-    fn kernel(
-        &mut self,
-        start: usize,
-        results: Vec<(Name, Option<TypeSyntax>)>,
-        op: Name,
-        depth: usize,
-    ) -> Parsed<InstSyntax> {
-        if depth >= MAX_DEPTH {
-            return Err(self.note(op.span, format!("kernels nest at most {MAX_DEPTH} deep")));
-        }
-        self.expect(TokenKind::OpenParen, "`(`")?;
-        let (mut params, mut operands) = (Vec::new(), Vec::new());
-        while self.peek().kind != TokenKind::CloseParen {
-            params.push(self.value("a parameter, as in `%p = %x`")?);
-            self.expect(TokenKind::Equals, "`=` and the operand")?;
-            operands.push(self.argument()?);
-            if !self.eat(TokenKind::Comma) {
-                break;
-            }
-        }
-        self.expect(TokenKind::CloseParen, "`,` or `)`")?;
-        let braces = self.peek().kind == TokenKind::OpenBrace;
-        let has_attributes = braces && self.ahead(1) == TokenKind::Word && self.ahead(2) == TokenKind::Equals;
-        let attributes = if has_attributes { self.attributes()? } else { Vec::new() };
-        let span = Span { start, end: self.end() };
-        self.expect(TokenKind::OpenBrace, "`{` and the kernel's body")?;
-        let mut insts = Vec::new();
-        let mut yields = Vec::new();
-        let mut ended = false;
-        while !self.eat(TokenKind::CloseBrace) {
-            if self.peek().kind == TokenKind::End {
-                return Err(self.expected("`}` at the end of the kernel"));
-            }
-            let before = self.at;
-            let step = if self.is_word("yield") {
-                ended = true;
-                self.yields(&mut yields)
-            } else {
-                self.inst(depth + 1).map(|inst| insts.push(inst))
-            };
-            if step.is_err() {
-                insts.push(self.broken(before));
-                self.resume(before);
-            }
-        }
-        if !ended {
-            self.note(op.span, "expected `yield` at the end of the kernel's body");
-        }
-        Ok(InstSyntax { results, op, operands, attributes, body: Some(BodySyntax { params, insts, yields }), span })
-    }
-
-    fn yields(&mut self, yields: &mut Vec<Argument>) -> Parsed<()> {
-        self.next();
-        loop {
-            yields.push(self.argument()?);
-            if !self.eat(TokenKind::Comma) {
-                break;
-            }
-        }
-        if self.peek().kind == TokenKind::CloseBrace { Ok(()) } else { Err(self.expected("`}` after `yield`")) }
     }
 }
 

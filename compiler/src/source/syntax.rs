@@ -39,6 +39,15 @@ pub enum Argument {
     Literal(Literal),
 }
 
+impl Argument {
+    pub fn span(&self) -> Span {
+        match self {
+            Argument::Value(name) => name.span,
+            Argument::Literal(literal) => literal.span,
+        }
+    }
+}
+
 /// The value of an attribute as written.
 #[derive(Clone, Debug)]
 pub enum AttrSyntax {
@@ -62,22 +71,56 @@ pub struct AttributeSyntax {
     pub value: AttrSyntax,
 }
 
-/// The body of a kernel.
+/// A region: parameters, instructions, what it yields.
 #[derive(Clone, Debug)]
 pub struct BodySyntax {
     pub params: Vec<Name>,
     pub insts: Vec<InstSyntax>,
     pub yields: Vec<Argument>,
+    /// The brace that ends it.
+    pub end: Span,
 }
 
-/// `%y: type = op operands {attributes} {body}`. The op of an item that could not be read is empty.
+/// Ops with regions, which have a syntax of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegionKind {
+    Kernel,
+    If,
+    Loop,
+    Scan,
+}
+
+impl RegionKind {
+    pub fn from_name(name: &str) -> Option<RegionKind> {
+        match name {
+            "kernel" => Some(RegionKind::Kernel),
+            "if" => Some(RegionKind::If),
+            "loop" => Some(RegionKind::Loop),
+            "scan" => Some(RegionKind::Scan),
+            _ => None,
+        }
+    }
+}
+
+/// The regions of an instruction, and how its operands divide.
+#[derive(Clone, Debug)]
+pub struct RegionSyntax {
+    pub kind: RegionKind,
+    /// Operands that are initial values of what is carried.
+    pub carried: usize,
+    /// Operands that a scan runs over.
+    pub sequences: usize,
+    pub bodies: Vec<BodySyntax>,
+}
+
+/// `%y: type = op operands {attributes} {region}`. The op of an item that could not be read is empty.
 #[derive(Clone, Debug)]
 pub struct InstSyntax {
     pub results: Vec<(Name, Option<TypeSyntax>)>,
     pub op: Name,
     pub operands: Vec<Argument>,
     pub attributes: Vec<AttributeSyntax>,
-    pub body: Option<BodySyntax>,
+    pub regions: Option<RegionSyntax>,
     /// From the first result to the last attribute.
     pub span: Span,
 }

@@ -84,6 +84,8 @@ pub enum Finding {
     FallbackAliases { site: Site, written: u32, other: u32 },
     /// A step of the fallback does not run where the source has it among the writes of inputs.
     OutOfOrder { step: usize, label: String, expected: u32, found: u32 },
+    /// Something is wrong with a body.
+    InBody { body: usize, finding: Box<Finding> },
     /// The regions of the plan are too intricate to be told apart in bounded time.
     TooComplex { step: usize },
 }
@@ -161,6 +163,7 @@ impl std::fmt::Display for Finding {
                 f,
                 "step {step} ({label}): the source has {expected} writes of inputs before it, the fallback {found}; they may share bytes"
             ),
+            Finding::InBody { body, finding } => write!(f, "body {body}: {finding}"),
             Finding::TooComplex { step } => {
                 write!(f, "step {step}: the regions up to here are too intricate to be told apart")
             }

@@ -30,8 +30,17 @@
 //! over the steps each fact is true: a step reads only bytes whose facts name the operand (1), reads them before they
 //! change or from a tie the contract permits (2), and every byte it can change loses its fact first. Regions are
 //! over-approximated where they are written and where they are read, "not known to be disjoint" counts as
-//! overlap and "not known to be covered" as absent, so that ignorance only ever refuses. There are no branches and no
-//! loops in a plan, hence no meet and no fixpoint.
+//! overlap and "not known to be covered" as absent, so that ignorance only ever refuses.
+//!
+//! **Branches and loops** need no meet and no fixpoint, because what holds around a body is written down: its ports. A
+//! body is a plan and is replayed by itself, once. It may assume that its `read` and `inout` ports hold their values, and
+//! must leave every `inout` and `out` port with its final value; it writes no `read` port. For the step that runs it
+//! the conditions above are just those assumptions: what is read is there and meets nothing that is written (no contract
+//! permits a tie), the body's arena and scalars are the step's workspace and meet nothing, and each carried result has a
+//! base that is there, whole, like that of a scatter. So the body finds what it assumes in the first iteration, by its
+//! own replay in each that follows, and the results hold what the last one has left, or, when there was none, the base,
+//! which is then what they mean. An element of a result is written by the one iteration that has its number, and validation
+//! has seen that there are as many.
 //!
 //! Cost: a logarithm and a few facts for each operand. Regions that must be compared run by run draw on a budget;
 //! a plan that exhausts it is refused.
@@ -52,6 +61,7 @@ use self::region::{Region, Touched};
 use crate::contract::contract;
 use crate::executable::{Access, Executable, Fallback, Place, Plan, PlannedValue, Space, Step, Write};
 use crate::kernel::Kernel;
+use crate::kernel::control::is_carried;
 use crate::types::{InputMode, Layout};
 use crate::validate;
 
@@ -61,6 +71,10 @@ const MAX_FINDINGS: usize = 64;
 /// Checks every plan of an executable; the findings of the first plan that has any.
 pub fn check(executable: &Executable) -> Result<(), Vec<Finding>> {
     validate::executable(executable).map_err(|invalid| vec![Finding::Malformed(invalid)])?;
+    for (number, body) in executable.bodies.iter().enumerate() {
+        let inside = |finding| Finding::InBody { body: number, finding: Box::new(finding) };
+        replay(body, Purpose::Body).map_err(|findings| findings.into_iter().map(inside).collect::<Vec<_>>())?;
+    }
     executable.plans.iter().try_for_each(|plan| replay(plan, Purpose::Main))?;
     executable.fallbacks.iter().try_for_each(|fallback| match fallback {
         Fallback::AsWritten(written) => replay(&written.plan, Purpose::Fallback(&written.epochs)),
@@ -68,7 +82,7 @@ pub fn check(executable: &Executable) -> Result<(), Vec<Finding>> {
     })
 }
 
-/// Checks one plan (not a fallback) for weights of `weights_bytes` bytes.
+/// Checks one plan (not a fallback, and one that runs no bodies) for weights of `weights_bytes` bytes.
 pub fn check_plan(plan: &Plan, weights_bytes: u64) -> Result<(), Vec<Finding>> {
     validate::plan(plan, weights_bytes).map_err(|invalid| vec![Finding::Malformed(invalid)])?;
     replay(plan, Purpose::Main)
@@ -81,6 +95,8 @@ enum Purpose<'p> {
     Main,
     /// The plan relies on nothing; for each step, how many writes of inputs come before it.
     Fallback(&'p [u32]),
+    /// The plan is a body: the step that runs it keeps what is written apart from everything else.
+    Body,
 }
 
 /// What has become of a value.
@@ -163,7 +179,11 @@ impl<'p> Replay<'p> {
         for &index in &self.plan.weight_values {
             self.lives[index as usize] = Life::Complete;
         }
-        for &index in &self.plan.input_values {
+        for (port, &index) in self.plan.inputs.iter().zip(&self.plan.input_values) {
+            // What an `out` port holds at first is no value.
+            if port.mode == InputMode::Out {
+                continue;
+            }
             let place = self.value(index).place;
             self.lives[index as usize] = Life::Complete;
             if let Some(region) = whole(place) {
@@ -336,7 +356,7 @@ impl<'p> Replay<'p> {
         for (number, write) in step.writes.iter().enumerate() {
             let Some(base) = write.base else {
                 kept.push(false);
-                if keeps_content(&step.kernel) {
+                if keeps_content(&step.kernel, number) && !write.access.layout.is_empty() {
                     self.base_gone(index, number, write, "nothing");
                 }
                 continue;
@@ -352,7 +372,7 @@ impl<'p> Replay<'p> {
                 self.findings.push(Finding::BaseElsewhere { site, value, base });
             }
             let whole_there = self.holds(&Access { value: base, ..write.access.clone() });
-            if !self.is_defined(base) || (keeps_content(&step.kernel) && !whole_there) {
+            if !self.is_defined(base) || (keeps_content(&step.kernel, number) && !whole_there) {
                 self.base_gone(index, number, write, &old.name);
             }
             self.lives[base as usize] = Life::Replaced;
@@ -402,7 +422,7 @@ impl<'p> Replay<'p> {
         for (index, port) in plan.inputs.iter().enumerate() {
             let declared = plan.finals.iter().find(|&&(input, _)| input as usize == index);
             let Some(&(_, value)) = declared else {
-                if port.mode == InputMode::InOut {
+                if matches!(port.mode, InputMode::InOut | InputMode::Out) {
                     self.findings.push(Finding::FinalUndeclared { input: port.name.clone() });
                 }
                 continue;
@@ -440,7 +460,7 @@ impl<'p> Replay<'p> {
                 Space::Input(input) => match plan.inputs[input as usize].mode {
                     InputMode::Read => false,
                     InputMode::Donate => true,
-                    InputMode::InOut => plan.finals.contains(&(input, port.access.value)),
+                    InputMode::InOut | InputMode::Out => plan.finals.contains(&(input, port.access.value)),
                 },
             };
             if !own {
@@ -506,9 +526,9 @@ fn whole(place: Place) -> Option<Region> {
     (place.bytes > 0).then(|| Region::interval(place.offset, place.offset + place.bytes))
 }
 
-/// Whether the kernel leaves some elements of what it writes as they were.
-fn keeps_content(kernel: &Kernel) -> bool {
-    matches!(kernel, Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. })
+/// Whether the kernel reads what it replaces in a result, or leaves some of it as it was.
+fn keeps_content(kernel: &Kernel, write: usize) -> bool {
+    matches!(kernel, Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. }) || is_carried(kernel, write)
 }
 
 /// Same address, same element size, and the same strides along every axis that has a choice.

@@ -20,6 +20,7 @@
 //! (`contract`) that says which operand may share bytes with which result.
 
 pub mod call;
+pub mod control;
 pub mod copy;
 pub mod grid;
 pub mod domain;
@@ -291,6 +292,24 @@ pub enum Kernel {
         input_forget: bool,
         packed: bool,
     },
+    /// Reads the condition (`bool`, `[]`), then arguments; runs one of two bodies, which are numbers in
+    /// [`Executable::bodies`](crate::executable::Executable::bodies). The first `carried` results replace their base, which
+    /// the body finds in them. See [`control`].
+    If {
+        then_body: u32,
+        else_body: u32,
+        carried: usize,
+    },
+    /// Runs a body `trips` times. Reads `sequences`, of which iteration `i` gets slice `i` along axis 0, then arguments;
+    /// writes `carried` results, which replace their base, then results of which iteration `i` writes slice `i`. With
+    /// `trips` unset it reads their number (`i64`, `[]`) and whether to begin (`bool`, `[]`) first, every iteration says
+    /// whether there is another, and nothing is sliced. See [`control`].
+    Loop {
+        body: u32,
+        trips: Option<u64>,
+        carried: usize,
+        sequences: usize,
+    },
 }
 
 impl Kernel {
@@ -321,6 +340,30 @@ impl Kernel {
             Kernel::Recurrent { function: RecurrentFn::Lstm, .. } => "lstm",
             Kernel::Recurrent { function: RecurrentFn::Gru { .. }, .. } => "gru",
             Kernel::Recurrent { .. } => "rnn",
+            Kernel::If { .. } => "if",
+            Kernel::Loop { trips: None, .. } => "loop",
+            Kernel::Loop { .. } => "scan",
+        }
+    }
+
+    /// The bodies that the kernel runs.
+    pub fn bodies(&self) -> impl Iterator<Item = u32> + use<> {
+        let [first, second] = match *self {
+            Kernel::If { then_body, else_body, .. } => [Some(then_body), Some(else_body)],
+            Kernel::Loop { body, .. } => [Some(body), None],
+            _ => [None, None],
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// Lets the kernel run other bodies: each number as `renumber` gives it.
+    pub fn renumber_bodies(&mut self, renumber: impl Fn(u32) -> u32) {
+        match self {
+            Kernel::If { then_body, else_body, .. } => {
+                (*then_body, *else_body) = (renumber(*then_body), renumber(*else_body));
+            }
+            Kernel::Loop { body, .. } => *body = renumber(*body),
+            _ => {}
         }
     }
 

@@ -98,6 +98,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::Resize { function, axes, extrapolation } => {
             Form::Resize(resize::prepare(*function, axes, *extrapolation, reads, writes, threads).map_err(named)?)
         }
+        Kernel::If { .. } | Kernel::Loop { .. } => {
+            return Err(named("it runs a plan, which is more than one call".into()));
+        }
         Kernel::Conv { packed: true, .. } | Kernel::Recurrent { packed: true, .. } => {
             return Err(named("packed weights have no form for these operands".into()));
         }

@@ -4,7 +4,7 @@
 //! every window's coordinates fit an `i64`. That positions lie inside the places the plan gives is the checker's part.
 
 use crate::executable::{Access, Write};
-use crate::kernel::{Kernel, PoolFn, RecurrentFn, ReduceFn, ResizeAxis, ResizeFn, ScatterFn, Window};
+use crate::kernel::{Kernel, PoolFn, RecurrentFn, ReduceFn, ResizeAxis, ResizeFn, ScatterFn, Window, control};
 use crate::point::Program;
 use crate::types::{DType, Layout, MAX_ELEMENTS, MAX_RANK, elements};
 
@@ -73,6 +73,7 @@ pub fn validate(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Check {
         }
         Kernel::Resize { function, axes, .. } => resize(*function, axes, reads, writes),
         Kernel::Recurrent { .. } => recurrent(kernel, reads, writes),
+        Kernel::If { .. } | Kernel::Loop { .. } => control::validate(kernel, reads, writes),
     }
 }
 

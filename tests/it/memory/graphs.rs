@@ -73,6 +73,7 @@ impl Builder {
             reads,
             writes,
             workspace,
+            scratch: None,
             requests: Vec::new(),
             label: label.into(),
             location: Location::default(),

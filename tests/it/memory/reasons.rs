@@ -18,6 +18,7 @@ fn told(graph: &KernelGraph, options: &PlaceOptions) -> String {
     let decisions = Decisions {
         rules: &rules,
         planned: &with,
+        bodies: &[],
         arena_bytes_without_inplace: without.arena_bytes,
         saved_bytes: 0,
         notes: &[],

@@ -1,5 +1,6 @@
 //! What several families of tests need: running programs from outside, and second opinions on what programs mean.
 
+pub mod controlled;
 pub mod onnx;
 pub mod interpreter;
 pub mod programs;

@@ -5,7 +5,7 @@
 
 use situ::eval::{Tensor, element};
 use situ::ir::layout::placements;
-use situ::ir::{Graph, Location, ValueId, verify::mistakes};
+use situ::ir::{BlockId, Graph, Location, ValueId, verify::mistakes};
 use situ::ops::{Op, PointFn, ReduceFn};
 use situ::types::{DType, InputMode, TensorType};
 
@@ -24,7 +24,7 @@ pub fn program(steps: &[Step]) -> Graph {
     graph.add_input("gift", InputMode::Donate, TensorType::new(dtypes[2], [6]));
     graph.add_input("given", InputMode::Read, TensorType::new(dtypes[3], [2, 1]));
     for &step in steps {
-        attempt(&mut graph, step, take);
+        attempt(&mut graph, step, take_anywhere);
     }
     let values: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     for value in values {
@@ -46,10 +46,16 @@ pub fn views(dtype: DType, steps: &[Step]) -> Graph {
     for &step in steps {
         attempt(&mut graph, step, |graph, step| {
             let kind = [0, 0, 0, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 21, 22, 22, 23, 24, 25, 26][usize::from(step[0]) % 20];
-            take(graph, [kind, step[1], step[2], step[3], step[4], step[5]])
+            take_anywhere(graph, [kind, step[1], step[2], step[3], step[4], step[5]])
         });
     }
     graph
+}
+
+/// Appends what a step asks for to the body, where every value is visible.
+fn take_anywhere(graph: &mut Graph, step: Step) -> Option<()> {
+    let scope: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
+    take(graph, Graph::BODY, &scope, step)
 }
 
 /// A step may leave a graph that does not verify, such as a write of an expanded view; it is taken back.
@@ -71,7 +77,12 @@ pub fn inputs(graph: &Graph) -> Vec<Tensor> {
             let value = |i: usize| (i as f64 + 1.0 + 100.0 * place as f64) * if i % 3 == 2 { -1.0 } else { 1.0 };
             let size = ty.dtype.size();
             let bits = |i: usize| element(ty.dtype, value(i)).to_le_bytes();
-            let bytes: Vec<u8> = (0..ty.len()).flat_map(|i| bits(i)[..size].to_vec()).collect();
+            let bytes: Vec<u8> = match ty.dtype {
+                // Conditions are true and false in turn, counts are 2.
+                DType::Bool => (0..ty.len()).map(|i| u8::from((i + place) % 2 == 0)).collect(),
+                DType::I64 if ty.rank() == 0 => 2i64.to_le_bytes().to_vec(),
+                _ => (0..ty.len()).flat_map(|i| bits(i)[..size].to_vec()).collect(),
+            };
             Tensor::new(ty, bytes)
         })
         .collect()
@@ -87,13 +98,14 @@ impl Choices {
     }
 }
 
-fn take(graph: &mut Graph, step: Step) -> Option<()> {
+/// Appends what a step asks for to a block in which the values of `scope` are visible.
+pub fn take(graph: &mut Graph, block: BlockId, scope: &[ValueId], step: Step) -> Option<()> {
     let mut choices = Choices(step, 0);
     let kind = choices.next(28);
     // Later values are chosen more often: chains of views get long.
-    let count = graph.values.len();
+    let count = scope.len();
     let back = choices.next(2 * count);
-    let x = ValueId(if back < count { back } else { count - 1 - (back - count) / 4 } as u32);
+    let x = scope[if back < count { back } else { count - 1 - (back - count) / 4 }];
     let ty = graph.ty(x).clone();
     let rank = ty.rank();
     let axis = choices.next(rank);
@@ -179,11 +191,11 @@ fn take(graph: &mut Graph, step: Step) -> Option<()> {
         // The first of a few candidates that broadcasts; a scalar always does.
         let start = choices.next(count);
         let fits = |&value: &ValueId| op.infer(&[ty.clone(), graph.ty(value).clone()]).is_ok();
-        let candidates = (0..count).map(|i| ValueId(((start + i) % count) as u32));
+        let candidates = (0..count).map(|i| scope[(start + i) % count]);
         operands.push(candidates.take(8).find(fits)?);
     }
     // Elements stay few, so that thousands of programs run in a second.
-    let id = graph.append(Graph::BODY, op, &operands, Location::default()).ok()?;
+    let id = graph.append(block, op, &operands, Location::default()).ok()?;
     graph.insts[id.index()].mutates = mutates;
     let results = graph.inst(id).results.clone();
     results.iter().all(|&result| graph.ty(result).len() <= 64 && graph.ty(result).rank() <= 5).then_some(())

@@ -40,7 +40,7 @@ pub fn once(session: &mut Session, inputs: &[Array]) -> Vec<Array> {
             .map(|(tensor, mode)| match mode {
                 InputMode::Read => Argument::Read(TensorRef::from(&*tensor)),
                 InputMode::Donate => Argument::Donate(std::mem::take(tensor)),
-                InputMode::InOut => Argument::InOut(TensorMut::from(tensor)),
+                InputMode::InOut | InputMode::Out => Argument::InOut(TensorMut::from(tensor)),
             })
             .collect();
         let outputs = session.run(&mut arguments).expect("the program runs");

@@ -396,10 +396,11 @@ fn applications(name: &str, lines: &str) -> Vec<(Tensor, Tensor)> {
     let rule = &rules::all()[number];
     let source = graph(&text(lines));
     let plain = decompose::decompose(&source, &RewriteOptions::default()).expect("decomposition");
-    let (distinct, instances) = regions::partition(&plain);
+    let (distinct, pieces) = regions::partition(&plain);
     assert_eq!(distinct.len(), 1, "a case is one region");
     let special = rule.freedom == Freedom::Exact || rule.freedom == Freedom::ZeroSign;
-    let leaves: Vec<Tensor> = instances[0]
+    let [regions::Piece::Region(instance)] = &pieces[..] else { panic!("a case is one region") };
+    let leaves: Vec<Tensor> = instance
         .leaves
         .iter()
         .enumerate()

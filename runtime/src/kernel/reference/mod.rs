@@ -66,6 +66,9 @@ pub fn run(kernel: &Kernel, call: Call) -> Result<(), RunError> {
             resize::resize(&mut memory, *function, axes, extrapolation.map(f64::from_bits));
         }
         Kernel::Recurrent { .. } => recurrent::run(&mut memory, kernel, call.workspace),
+        Kernel::If { .. } | Kernel::Loop { .. } => {
+            return Err(RunError::Fault(format!("{} is not one call", kernel.name())));
+        }
     }
     Ok(())
 }

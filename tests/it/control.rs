@@ -1,0 +1,210 @@
+//! `if`, `loop` and `scan`: their text, what is wrong with them, and what they mean.
+
+use situ::eval::{Tensor, evaluate, evaluate_within};
+use situ::ir::{Builder, verify, verify::captured};
+use situ::pipeline::{self, Options};
+use situ::types::{DType, TensorType};
+
+use crate::functional::generated::{agrees_on, runner};
+use crate::support::controlled::{nodes, program};
+use crate::text::{complaints, graph_of, round_trip};
+use proptest::test_runner::TestCaseError;
+
+/// All three ops with parameters for everything, as `functional` writes them.
+pub const PURE: &str = "\
+graph pure {
+  input %x: f32[3, 2]
+  input %c: bool[]
+  input %n: i64[]
+  const %w: f32[2, 2] = [1.0, 2.0, 3.0, 4.0]
+  %y = if %c (%p = %x, %two = 2.0) {
+    %t = mul %p, %two
+    yield %t
+  } else (%q, %unused) {
+    %e = neg %q
+    yield %e
+  }
+  %a, %k = loop %n, %c (%i, %s = %y, %count = 0) (%by = %x) {
+    %s2 = add %s, %by
+    %more = add %count, 1
+    %go = lt %i, 3
+    yield %go, %s2, %more
+  }
+  %h, %hs: f32[3, 2, 1], %js = scan (%j, %h0 = 0.5) (%row in %a) (%m = %k) {trips=3} {
+    %z = unsqueeze %row {axes=[1]}
+    %u = matmul %w, %z
+    %both = add %u, %h0
+    %sum = sum %both
+    %last = mul %j, %m
+    yield %sum, %both, %last
+  }
+  return %y, %a, %k, %h, %hs, %js
+}
+";
+
+/// Regions that use and write what is around them.
+const SOURCE: &str = "\
+graph source {
+  inout %state: f32[4]
+  input %c: bool[]
+  %half = slice %state {axis=0, end=2}
+  if %c {
+    add_ %half, 1.0
+    if %c {
+      mul_ %state, 2.0
+    } else {
+      zero_ %state
+    }
+  }
+  loop 3, true (%i) {
+    %f = cast %i {to=f32}
+    add_ %half, %f
+    yield %c
+  }
+  %all = scan (%j) {trips=2} {
+    %r = relu %half
+    yield %r
+  }
+  return %all
+}
+";
+
+#[test]
+fn text_round_trips() {
+    for text in [PURE, SOURCE] {
+        let graph = graph_of(text);
+        round_trip(&graph);
+    }
+    assert!(captured(&graph_of(PURE)).is_none());
+    assert!(captured(&graph_of(SOURCE)).is_some());
+    insta::assert_snapshot!(situ::ir::print(&graph_of(PURE)));
+}
+
+#[test]
+fn mistakes_are_told_with_carets() {
+    insta::assert_snapshot!(complaints(
+        "\
+graph wrong {
+  input %x: f32[2]
+  input %c: bool[]
+  input %s: f32[]
+  %a = if %x { yield %x } else { yield %x }
+  %b = if %c { yield %x } else { yield %s }
+  %d = if %c (%p = %x) { yield %p } else { yield %x }
+  %e = if %c { yield %x }
+  %f = loop 3, true (%i, %q = %x) { yield %i, %q }
+  %g = loop %s, true (%i2, %r = %x) { yield %c, %r, %r }
+  %h = scan (%i3) (%t in %s) { yield %t }
+  %j = scan (%i4) { yield %x }
+  %k = scan (%i5) (%u in %x) {trips=3} { yield %u }
+  %l = scan (%i6) (%v in %x) {steps=2} { yield %v }
+  if %c {
+    %inner = relu %x
+    neg %inner
+  }
+  %m = relu %inner
+  %n = loop 3, true (%i7, %w %x) {
+    yield %c, %w
+  }
+  %o = kernel(%kp = %x) {
+    %z = if %c { yield %kp } else { yield %x }
+    yield %z
+  }
+  loop 3, true (%i8) { relu %x }
+  return %x
+}
+"
+    ));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let deep = |levels: usize| {
+        let body = "if %c {\n".repeat(levels) + "zero_ %x\n" + &"}\n".repeat(levels);
+        format!("graph deep {{\n inout %x: f32[2]\n input %c: bool[]\n {body} return %x\n}}")
+    };
+    round_trip(&graph_of(&deep(32)));
+    for levels in [33, 20_000] {
+        let said = complaints(&deep(levels));
+        assert!(said.contains("regions nest at most 32 deep"), "{said}");
+    }
+}
+
+#[test]
+fn regions_mean_what_they_say() {
+    let graph = graph_of(PURE);
+    let x = Tensor::from_f32(&[3, 2], &[1.0, -2.0, 3.0, 4.0, 5.0, -6.0]);
+    let truth = |value: u8| Tensor::new(TensorType::new(DType::Bool, Vec::<usize>::new()), vec![value]);
+    let run = |c: u8, n: i64| {
+        evaluate(&graph, &[x.clone(), truth(c), Tensor::from_i64(&[], &[n])]).expect("the program evaluates")
+    };
+    let found = run(1, 7);
+    assert_eq!(found[0].floats(), [2.0, -4.0, 6.0, 8.0, 10.0, -12.0]);
+    // The condition fails after trip 3, so four trips run.
+    assert_eq!(found[1].floats(), [6.0, -12.0, 18.0, 24.0, 30.0, -36.0]);
+    assert_eq!(found[2].ints(), [4]);
+    // Rows [6, -12], [18, 24], [30, -36]; each times w, plus the sum so far.
+    let (first, second) = ([6.0 - 24.0 + 0.5, 18.0 - 48.0 + 0.5], -17.5 - 29.5);
+    assert_eq!(found[4].floats()[..2], first);
+    assert_eq!(found[4].floats()[2..4], [18.0 + 48.0 + second, 54.0 + 96.0 + second]);
+    assert_eq!(found[5].ints(), [0, 4, 8]);
+    let none = run(0, 7);
+    assert_eq!(none[0].floats(), [-1.0, 2.0, -3.0, -4.0, -5.0, 6.0]);
+    assert_eq!((none[1].clone(), none[2].ints()), (none[0].clone(), vec![0]));
+    assert_eq!(run(1, 2)[2].ints(), [2]);
+    assert_eq!(run(1, -1)[2].ints(), [0]);
+}
+
+#[test]
+fn endless_loops_are_given_up() {
+    let graph = graph_of(
+        "graph endless {\n input %x: f32[]\n %y = loop 9223372036854775807, true (%i, %p = %x) {\n yield true, %p\n }\n return %y\n}",
+    );
+    let failed = evaluate_within(&graph, &[Tensor::from_f32(&[], &[1.5])], 1000);
+    assert!(failed.is_err_and(|why| why.contains("too many trips")));
+}
+
+#[test]
+fn what_cannot_be_compiled_yet_says_so() {
+    let compiled = pipeline::compile(&graph_of(PURE), &Options::default());
+    assert!(matches!(compiled, Err(pipeline::Error::Unsupported(_))));
+}
+
+/// Programs of views, writes and control flow: what the mutating interpreter leaves behind, bit for bit, is what the
+/// functional form evaluates to. `SITU_PROGRAMS=100000` tries that many.
+#[test]
+fn differential() {
+    let cases = std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(3000);
+    let checked = runner(cases).run(&nodes(), |nodes| {
+        let graph = program(&nodes);
+        agrees_on(&graph).map_err(TestCaseError::fail)
+    });
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn builder_makes_regions() -> Result<(), situ::ir::BuildError> {
+    let mut b = Builder::new("built");
+    let x = b.input("x", TensorType::new(DType::F32, [3, 2]));
+    let c = b.input("c", TensorType::new(DType::Bool, Vec::<usize>::new()));
+    let y = b.branch(c, &[x], |b, p| Ok(vec![b.neg(p[0])?]), |b, p| Ok(vec![b.mul(p[0], p[0])?]))?[0];
+    let trips = b.scalar(DType::I64, 3.0);
+    let z = b.repeat(trips, c, &[y], &[x], |b, p| Ok(vec![c, b.add(p[1], p[2])?]))?[0];
+    let zero = b.constant_f32("zero", &[2], &[0.0, 0.0])?;
+    let sums = b.scan(3, &[zero], &[z], &[], |b, p| {
+        let sum = b.add(p[1], p[2])?;
+        Ok(vec![sum, sum])
+    })?;
+    b.output("last", sums[0]);
+    b.output("all", sums[1]);
+    let graph = b.finish()?;
+    assert_eq!(verify(&graph), []);
+    round_trip(&graph);
+    let x = Tensor::from_f32(&[3, 2], &[1.0, -2.0, 3.0, 4.0, 5.0, -6.0]);
+    let c = Tensor::new(TensorType::new(DType::Bool, Vec::<usize>::new()), vec![1u8]);
+    let found = evaluate(&graph, &[x, c]).expect("it evaluates");
+    assert_eq!(found[1].floats(), [2.0, -4.0, 8.0, 4.0, 18.0, -8.0]);
+    Ok(())
+}
