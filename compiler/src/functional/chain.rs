@@ -411,26 +411,26 @@ impl<'a> Chains<'a> {
         self.graph.values[made.index()].name = chosen;
     }
 
-    /// Notes which inputs must not share bytes.
+    /// Notes which inputs must not share bytes. Instructions count wherever they stand, bodies included.
     fn note_inputs(&mut self) {
-        let input = |value: ValueId| match self.source.value(self.aliases.storage(value)).def {
+        let source = self.source;
+        let input = |value: ValueId| match source.value(self.aliases.storage(value)).def {
             Def::Input(place) => Some(place),
             _ => None,
         };
-        let mut used = vec![false; self.source.inputs.len()];
-        let operands = self.source.body_insts().flat_map(|(_, inst)| inst.operands.iter().copied());
-        let unchanged = |&&(place, value): &&(u32, ValueId)| self.source.inputs[place as usize].value == value;
-        let finals: Vec<(u32, ValueId)> =
-            self.source.finals.iter().filter(|named| !unchanged(named)).copied().collect();
-        let ends = self.source.outputs.iter().map(|output| output.value).chain(finals.iter().map(|entry| entry.1));
-        for value in operands.chain(ends) {
-            if let Some(place) = input(value) {
-                used[place as usize] = true;
-            }
-        }
-        self.notes.used_inputs = (0..).zip(used).filter(|(_, used)| *used).map(|(place, _)| place).collect();
-        self.notes.written_inputs = self.storages.keys().filter_map(|&root| input(root)).collect();
-        self.notes.written_inputs.extend(finals.iter().map(|entry| entry.0));
+        let changed = |&&(place, value): &&(u32, ValueId)| source.inputs[place as usize].value != value;
+        let finals: Vec<(u32, ValueId)> = source.finals.iter().filter(changed).copied().collect();
+        let operands = source.insts.iter().flat_map(|inst| &inst.operands);
+        let yields = source.blocks.iter().flat_map(|block| &block.yields);
+        let outputs = source.outputs.iter().map(|output| &output.value);
+        let seen = operands.chain(yields).chain(outputs).chain(finals.iter().map(|(_, value)| value));
+        let (mut used, mut written) = (vec![false; source.inputs.len()], vec![false; source.inputs.len()]);
+        seen.filter_map(|&value| input(value)).for_each(|place| used[place as usize] = true);
+        let destinations = source.insts.iter().filter(|inst| inst.mutates).map(|inst| inst.operands[0]);
+        destinations.filter_map(input).for_each(|place| written[place as usize] = true);
+        finals.iter().for_each(|&(place, _)| written[place as usize] = true);
+        let places = |which: Vec<bool>| (0..).zip(which).filter(|(_, is)| *is).map(|(place, _)| place).collect();
+        (self.notes.used_inputs, self.notes.written_inputs) = (places(used), places(written));
     }
 
     /// Removes instructions whose results nobody needs: views that were replayed, versions that were covered.
