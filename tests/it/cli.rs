@@ -193,7 +193,7 @@ fn inputs_may_share_bytes() {
     // The sixteen elements of %y, as the memory has them when %y begins `by` elements after %x, or %x after %y.
     let expected = |by: isize| -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let (x_at, y_at) = if by < 0 { (by.unsigned_abs(), 0) } else { (0, by.unsigned_abs()) };
-        let mut memory = vec![0.0; 48];
+        let mut memory = [0.0; 48];
         // The base's value counts.
         let (first, second) = if by < 0 { ((x_at, &x), (y_at, &y)) } else { ((y_at, &y), (x_at, &x)) };
         for (at, values) in [first, second] {

@@ -498,6 +498,34 @@ fn promises_and_strictness() {
     assert_eq!(route(&kept, AliasPolicy::Fallback), Ok(Route::Fallback));
     assert_eq!(route(&kept, AliasPolicy::Strict), aliased);
     assert_eq!(route(&kept, AliasPolicy::Trust), Ok(Route::Planned));
+    // Whoever breaks the promise gets the numbers for distinct inputs, or a fault, and never bytes of others.
+    let broken = |body: &str| {
+        let graph = one(&format!("inout %a: f32[4]\n input %b: f32[4]\n {body}"));
+        let program = compiled(&graph, &Options { assume_noalias: true, ..strict() });
+        let mut memory = memory(&graph, &[0, 0]);
+        session(program).run_within(&mut memory, &[0, 0]).map(|(_, route)| route)
+    };
+    assert_eq!(broken("add_ %a, 1.0\n %y = neg %b\n return %y"), Ok(Route::Planned));
+    assert!(matches!(broken("add_ %a, %b\n return"), Err(RunError::Fault(_))));
+}
+
+/// Only pairs that matter divert: bytes that nobody looks at may be anybody's, unless what is left in them is unknown.
+#[test]
+fn inputs_that_nobody_looks_at_do_not_divert() {
+    for (mode, route) in [("inout", Route::Planned), ("donate", Route::Fallback)] {
+        let graph = one(&format!("{mode} %a: f32[4]\n input %b: f32[4]\n mul_ %a, 2.0\n %y = neg %a\n return %y"));
+        let mut session = session(compiled(&graph, &strict()));
+        for starts in [[0, 0], [0, 4], [8, 0]] {
+            assert_eq!(compare(&mut session, &graph, &starts, Close::Bits), Ok(route), "{mode}");
+        }
+    }
+    // Nobody writes: every overlap is as good as none.
+    let graph =
+        one("input %a: f32[4]\n inout %s: f32[4]\n input %b: f32[4]\n %y = add %a, %b\n %z = sub %y, %s\n return %z");
+    let mut session = session(compiled(&graph, &strict()));
+    for starts in [[0, 0, 0], [0, 4, 8], [8, 4, 0]] {
+        assert_eq!(compare(&mut session, &graph, &starts, Close::Bits), Ok(Route::Planned));
+    }
 }
 
 /// A run that fails after it has written an input leaves the session poisoned, even where the input that was written is

@@ -617,31 +617,27 @@ impl<'a> Chains<'a> {
         self.graph.values[made.index()].name = chosen;
     }
 
-    /// Notes which inputs must not share bytes.
+    /// Notes which inputs must not share bytes. Instructions count wherever they stand, bodies included.
     fn note_inputs(&mut self) {
-        let input = |value: ValueId| match self.source.value(self.aliases.storage(value)).def {
+        let source = self.source;
+        let input = |value: ValueId| match source.value(self.aliases.storage(value)).def {
             Def::Input(place) => Some(place),
             _ => None,
         };
-        let mut used = vec![false; self.source.inputs.len()];
-        let insts = self.source.all_insts();
-        let operands = insts.iter().flat_map(|&id| self.source.inst(id).operands.iter().copied());
-        let yields = self.source.blocks.iter().flat_map(|block| block.yields.iter().copied());
-        let unchanged = |&&(place, value): &&(u32, ValueId)| self.source.inputs[place as usize].value == value;
-        let finals: Vec<(u32, ValueId)> =
-            self.source.finals.iter().filter(|named| !unchanged(named)).copied().collect();
-        let ends = self.source.outputs.iter().map(|output| output.value).chain(finals.iter().map(|entry| entry.1));
-        for value in operands.chain(yields).chain(ends) {
-            if let Some(place) = input(value) {
-                used[place as usize] = true;
-            }
-        }
-        self.notes.used_inputs = (0..).zip(used).filter(|(_, used)| *used).map(|(place, _)| place).collect();
-        let written = insts.iter().filter(|&&id| self.source.inst(id).mutates);
-        let written = written.flat_map(|&id| self.aliases.owners(self.source.inst(id).operands[0]));
-        let written: BTreeSet<u32> = written.filter_map(input).collect();
-        self.notes.written_inputs = written.into_iter().collect();
-        self.notes.written_inputs.extend(finals.iter().map(|entry| entry.0));
+        let changed = |&&(place, value): &&(u32, ValueId)| source.inputs[place as usize].value != value;
+        let finals: Vec<(u32, ValueId)> = source.finals.iter().filter(changed).copied().collect();
+        let operands = source.insts.iter().flat_map(|inst| &inst.operands);
+        let yields = source.blocks.iter().flat_map(|block| &block.yields);
+        let outputs = source.outputs.iter().map(|output| &output.value);
+        let seen = operands.chain(yields).chain(outputs).chain(finals.iter().map(|(_, value)| value));
+        let (mut used, mut written) = (vec![false; source.inputs.len()], vec![false; source.inputs.len()]);
+        seen.filter_map(|&value| input(value)).for_each(|place| used[place as usize] = true);
+        let destinations = source.insts.iter().filter(|inst| inst.mutates).map(|inst| inst.operands[0]);
+        let owners = destinations.flat_map(|destination| self.aliases.owners(destination));
+        owners.filter_map(input).for_each(|place| written[place as usize] = true);
+        finals.iter().for_each(|&(place, _)| written[place as usize] = true);
+        let places = |which: Vec<bool>| (0..).zip(which).filter(|(_, is)| *is).map(|(place, _)| place).collect();
+        (self.notes.used_inputs, self.notes.written_inputs) = (places(used), places(written));
     }
 
     /// A scalar constant.

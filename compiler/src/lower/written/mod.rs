@@ -6,7 +6,7 @@
 //!
 //! **Storages.** A value that owns its bytes has a buffer with the layout that eager PyTorch gives it, since strides decide
 //! which `reshape` is a view. Each write of a storage makes the next version of its buffer, in the same bytes
-//! ([`Write::base`]); whoever reads afterwards names the newest version.
+//! ([`Write::base`](situ_runtime::executable::Write::base)); whoever reads afterwards names the newest version.
 //!
 //! **One instruction** is lowered as a graph of its own by the walk that lowers everything: composites are taken apart,
 //! operands are read where they lie. A result computed in the arena becomes the storage of a fresh value as it is. The
@@ -21,12 +21,13 @@
 //! An `inout` input ends in its own bytes without further ado. A donated input is written where the program says so and
 //! nowhere else. Outputs are read after the last instruction, into bytes of their own.
 
+mod settle;
+
 use std::collections::BTreeMap;
 
-use situ_runtime::contract::contract;
-use situ_runtime::executable::{Access, Write};
-use situ_runtime::kernel::Kernel;
+use situ_runtime::executable::Access;
 
+use self::settle::{is_clear, is_same};
 use super::body::fault;
 use super::graph::{Lowering, Origin, Shared, Weights};
 use super::{
@@ -338,112 +339,6 @@ impl AsWritten<'_> {
         Ok(())
     }
 
-    /// Brings the elements of `source`, computed by the nodes since `first`, to `target`: by the kernel that computes them,
-    /// if it may write there, else by a copy, through the arena if it must be.
-    fn settle(
-        &mut self,
-        source: Source,
-        ty: &TensorType,
-        target: Access,
-        base: Option<BufferId>,
-        first: &Made,
-        origin: Origin,
-    ) -> Result<(), Fault> {
-        if self.redirect(&source, ty, &target, base, first, &origin)? {
-            return Ok(());
-        }
-        let mut from = self.access(source, ty)?;
-        // A copy is an elementwise kernel; of a region onto itself it does nothing, but the version must come to be.
-        if !self.may_write(std::slice::from_ref(&from), &target) {
-            let name = self.out.buffer(target.value).name.clone();
-            let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-            let aside = Origin { label: origin.label.clone(), location: origin.location.clone(), rules: Vec::new() };
-            self.copy(from, whole(buffer, ty), None, aside)?;
-            from = whole(buffer, ty);
-        }
-        self.copy(from, target, base, origin)
-    }
-
-    /// Lets the one elementwise kernel that computes `source` write to `target` instead, if it may.
-    fn redirect(
-        &mut self,
-        source: &Source,
-        ty: &TensorType,
-        target: &Access,
-        base: Option<BufferId>,
-        first: &Made,
-        origin: &Origin,
-    ) -> Result<bool, Fault> {
-        let Source::Memory { buffer, layout } = source else { return Ok(false) };
-        let computed = Access { value: buffer.0, dtype: ty.dtype, layout: layout.clone() };
-        if buffer.index() < first.buffers || !is_same(&computed, &whole(*buffer, ty)) {
-            return Ok(false);
-        }
-        let nodes = &self.out.nodes[first.nodes..];
-        let reads_it = nodes.iter().any(|node| node.reads.iter().any(|read| read.value == buffer.0));
-        let mut writers = (0..nodes.len()).filter(|&node| {
-            nodes[node].writes.iter().any(|write| write.access.value == buffer.0 || write.base == Some(buffer.0))
-        });
-        let (Some(writer), None, false) = (writers.next(), writers.next(), reads_it) else { return Ok(false) };
-        let node = &nodes[writer];
-        let last = writer + 1 == nodes.len();
-        let [write] = node.writes.as_slice() else { return Ok(false) };
-        let elementwise = matches!(node.kernel, Kernel::Map { .. });
-        if !elementwise || !last || write.base.is_some() || !is_same(&write.access, &computed) {
-            return Ok(false);
-        }
-        let mut access = target.clone();
-        views::canonicalise(&mut access.layout);
-        if !self.may_write(&node.reads, &access) {
-            return Ok(false);
-        }
-        let written = Write { access, base: base.map(|base| base.0) };
-        let permitted = contract(&node.kernel, &node.reads, std::slice::from_ref(&written));
-        let line = |value: u32| self.lines[value as usize];
-        let ties_hold = node.reads.iter().enumerate().all(|(read, access)| {
-            line(access.value) != line(target.value)
-                || is_clear(access, target)
-                || permitted.iter().any(|&(permitted, ..)| permitted == read)
-        });
-        if !ties_hold {
-            return Ok(false);
-        }
-        let number = first.nodes + writer;
-        let node = &mut self.out.nodes[number];
-        node.writes = vec![written];
-        node.label.clone_from(&origin.label);
-        // The node's epoch stands; what it writes may be an input now.
-        self.epochs.truncate(number);
-        self.writes = self.epochs_end(number);
-        self.note_lines()?;
-        Ok(true)
-    }
-
-    /// How many of the first `nodes` nodes write an input.
-    fn epochs_end(&self, nodes: usize) -> u32 {
-        match nodes.checked_sub(1) {
-            None => 0,
-            Some(last) => {
-                let writes = self.out.nodes[last].writes.iter();
-                let written = writes.map(|write| write.access.value).any(|value| self.input_of(value).is_some());
-                self.epochs[last] + u32::from(written)
-            }
-        }
-    }
-
-    /// Whether an elementwise kernel that reads `reads` may write `target`, whichever inputs share bytes.
-    fn may_write(&self, reads: &[Access], target: &Access) -> bool {
-        let line = |access: &Access| self.lines[access.value as usize];
-        let writes_input = self.input_of(target.value).is_some();
-        reads.iter().all(|read| {
-            if line(read) == line(target) {
-                is_same(read, target) || is_clear(read, target)
-            } else {
-                !writes_input || self.input_of(read.value).is_none()
-            }
-        })
-    }
-
     /// A graph in functional form names the final values of its state; they are read before the first is written.
     fn finals(&mut self) -> Result<(), Fault> {
         let graph = self.graph;
@@ -506,24 +401,4 @@ impl AsWritten<'_> {
 struct Made {
     nodes: usize,
     buffers: usize,
-}
-
-/// Whether two accesses of one line of versions name the same elements in the same order.
-fn is_same(a: &Access, b: &Access) -> bool {
-    let (mut x, mut y) = (a.layout.clone(), b.layout.clone());
-    views::canonicalise(&mut x);
-    views::canonicalise(&mut y);
-    a.dtype == b.dtype && x == y
-}
-
-/// Whether two accesses of one line of versions keep apart; hulls are compared, because a kernel is handed hulls.
-fn is_clear(a: &Access, b: &Access) -> bool {
-    let bytes = |access: &Access| {
-        let size = access.dtype.size() as i64;
-        access.layout.hull().map(|(low, high)| (low * size, high * size))
-    };
-    match (bytes(a), bytes(b)) {
-        (Some((a_low, a_high)), Some((b_low, b_high))) => a_high <= b_low || b_high <= a_low,
-        _ => true,
-    }
 }
