@@ -2,7 +2,6 @@
 
 use situ::eval::{Tensor, evaluate, evaluate_within};
 use situ::ir::{Builder, verify, verify::captured};
-use situ::pipeline::{self, Options};
 use situ::types::{DType, TensorType};
 
 use crate::functional::generated::{agrees_on, runner};
@@ -162,12 +161,6 @@ fn endless_loops_are_given_up() {
     );
     let failed = evaluate_within(&graph, &[Tensor::from_f32(&[], &[1.5])], 1000);
     assert!(failed.is_err_and(|why| why.contains("too many trips")));
-}
-
-#[test]
-fn what_cannot_be_compiled_yet_says_so() {
-    let compiled = pipeline::compile(&graph_of(PURE), &Options::default());
-    assert!(matches!(compiled, Err(pipeline::Error::Unsupported(_))));
 }
 
 /// Programs of views, writes and control flow: what the mutating interpreter leaves behind, bit for bit, is what the
