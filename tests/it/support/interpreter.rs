@@ -25,16 +25,22 @@ pub struct Outcome {
 
 /// A reference to some elements of a storage.
 #[derive(Clone, Debug)]
-struct Handle {
-    storage: usize,
-    layout: Layout,
+pub struct Handle {
+    pub storage: usize,
+    pub layout: Layout,
 }
+
+/// Is shown, after every instruction, what all visible values refer to.
+pub type Watch<'a> = &'a mut dyn FnMut(&BTreeMap<ValueId, Handle>, &[ValueId]);
 
 struct Memory<'g> {
     graph: &'g Graph,
     storages: Vec<Vec<u8>>,
     /// What each name means at this moment.
     handles: BTreeMap<ValueId, Handle>,
+    /// The values that an instruction here may use.
+    visible: Vec<ValueId>,
+    watch: Option<Watch<'g>>,
     /// Instructions that may still run.
     fuel: usize,
 }
@@ -90,6 +96,8 @@ impl Memory<'_> {
     fn block(&mut self, block: BlockId, params: Vec<Handle>) -> Result<Vec<Handle>, String> {
         let graph = self.graph;
         let block = graph.block(block);
+        let outside = self.visible.len();
+        self.visible.extend(&block.params);
         self.handles.extend(block.params.iter().copied().zip(params));
         for &id in &block.insts {
             let inst = graph.inst(id);
@@ -99,7 +107,12 @@ impl Memory<'_> {
                 false => self.control(inst)?,
             };
             self.handles.extend(inst.results.iter().copied().zip(results));
+            self.visible.extend(&inst.results);
+            if let Some(watch) = &mut self.watch {
+                watch(&self.handles, &self.visible);
+            }
         }
+        self.visible.truncate(outside);
         Ok(block.yields.iter().map(|&value| self.handle(value)).collect())
     }
 
@@ -202,7 +215,13 @@ impl Memory<'_> {
 
 /// Runs `graph`, which has no kernels, in the order of its instructions, reading and writing storages through strides.
 pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Outcome, String> {
-    let mut memory = Memory { graph, storages: Vec::new(), handles: BTreeMap::new(), fuel: 1 << 16 };
+    run_watched(graph, inputs, None)
+}
+
+/// As [`run`], watched.
+pub fn run_watched<'g>(graph: &'g Graph, inputs: &[Tensor], watch: Option<Watch<'g>>) -> Result<Outcome, String> {
+    let handles = BTreeMap::new();
+    let mut memory = Memory { graph, storages: Vec::new(), handles, visible: Vec::new(), watch, fuel: 1 << 16 };
     for (at, value) in graph.values.iter().enumerate() {
         let bytes = match value.def {
             Def::Input(place) => inputs[place as usize].bytes.to_vec(),
@@ -211,6 +230,7 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Outcome, String> {
         };
         let handle = memory.number(&value.ty, &bytes);
         memory.handles.insert(ValueId(at as u32), handle);
+        memory.visible.push(ValueId(at as u32));
     }
     memory.block(Graph::BODY, Vec::new())?;
     let outputs = graph.outputs.iter().map(|output| memory.read(output.value)).collect();
