@@ -3,13 +3,16 @@
 //! The mutants are made by a fixed generator, so a failure names a seed that can be run again. ONNX files have a family
 //! of their own.
 
+use situ::ir::Graph;
 use situ::pipeline::{self, Options};
 use situ::source::{self, Bindings};
 use situ_runtime::map::FileBytes;
 use situ_runtime::session::{self, Session};
 use situ_runtime::wire::Compiled;
 
+use crate::bodies::listed::PROGRAMS;
 use crate::examples;
+use crate::text::graph_of;
 
 /// SplitMix64.
 struct Random(u64);
@@ -158,7 +161,18 @@ fn mutated_programs_never_panic() {
 #[test]
 fn damaged_executables_are_refused_or_sound() {
     let path = examples::programs().into_iter().find(|path| path.ends_with("kv_cache.situ")).expect("the example");
-    let compilation = pipeline::compile(&examples::graph(&path), &Options::default()).expect("it compiles");
+    damage(&examples::graph(&path));
+}
+
+/// The same for a program whose file holds bodies.
+#[test]
+fn damaged_bodies_are_refused_or_sound() {
+    let (_, text) = PROGRAMS.iter().find(|(name, _)| *name == "four deep").expect("the program");
+    damage(&graph_of(text));
+}
+
+fn damage(graph: &Graph) {
+    let compilation = pipeline::compile(graph, &Options::default()).expect("it compiles");
     let mut file = std::io::Cursor::new(Vec::new());
     compilation.compiled.write_to(&mut file).expect("it is written");
     let whole = file.into_inner();

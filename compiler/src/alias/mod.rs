@@ -235,6 +235,9 @@ impl<'g> AliasDb<'g> {
         // Boxes of a join say something about its bytes only if it holds no byte twice.
         let plain = |value| self.placements.has_one_layout(value);
         let exact = plain(a) && plain(b);
+        if self.graph.ty(a).is_empty() || self.graph.ty(b).is_empty() {
+            return Relation::Disjoint(Why::Empty);
+        }
         if exact && (!self.is_join(p.root) || p.map.zip(q.map).is_none() || self.is_injective(p.root)) {
             return relate(self.region(a), self.region(b), &root);
         }

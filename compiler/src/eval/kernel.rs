@@ -87,6 +87,10 @@ pub fn evaluate(op: &Op, operands: &[Tensor], results: Vec<TensorType>) -> Evalu
         Op::ScatterNd { function } => {
             call_into(&Kernel::ScatterNd { function: *function }, &operands[1..], results, Some(x))
         }
+        Op::DynamicSlice { axes, .. } => call(&Kernel::DynamicSlice { axes: axes.clone() }, operands, results),
+        Op::DynamicUpdate { axes } => {
+            call_into(&Kernel::DynamicUpdate { axes: axes.clone() }, &operands[1..], results, Some(x))
+        }
         Op::ArgReduce { largest, axis, last, .. } => {
             let kernel = Kernel::ArgReduce { largest: *largest, axis: *axis, last: *last };
             let mut kept = x.ty.shape.clone();

@@ -308,8 +308,14 @@ impl Chains<'_> {
             }
         }
         for &place in handles.keys() {
-            let handle = refers(&seen, place, &list, &results);
-            self.handles.insert(inst.results[place], handle);
+            let result = inst.results[place];
+            let mut handle = refers(&seen, place, &list, &results);
+            if self.aliases.joined(result).len() == 1 {
+                // The loop surely has a trip, so that the result is what a trip yielded.
+                handle.retain(|alternative| after[&place].iter().any(|given| given.agrees(alternative)));
+                handle = self.simplify(handle)?;
+            }
+            self.handles.insert(result, handle);
         }
         for (&result, &made) in inst.results[carries.len()..].iter().zip(&results[list.len()..]) {
             self.name(made, result);

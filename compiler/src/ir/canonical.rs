@@ -1,17 +1,52 @@
 //! One form for all graphs that are the same program.
 
-use super::graph::{BlockId, Def, Graph, Location, ValueId};
+use super::graph::{BlockId, ConstId, Def, Graph, Location, ValueId};
 
 /// The graph with its arenas in program order and without what nothing refers to: two graphs are the same program exactly
 /// when their canonical forms are equal. Locations and rules are dropped, they are not part of what a program means.
 pub fn canonical(graph: &Graph) -> Graph {
-    Canonical { from: graph, to: Graph::new(graph.name.clone()), renumbered: vec![None; graph.values.len()] }.graph()
+    Canonical {
+        from: graph,
+        to: Graph::new(graph.name.clone()),
+        renumbered: vec![None; graph.values.len()],
+        live: None,
+    }
+    .graph()
+}
+
+/// The graph, which writes nothing, without instructions and constants that no output depends on. Inputs, locations and
+/// rules stay.
+pub fn pruned(graph: &Graph) -> Graph {
+    let mut live = vec![false; graph.values.len()];
+    for value in graph.outputs.iter().map(|output| output.value).chain(graph.finals.iter().map(|entry| entry.1)) {
+        live[value.index()] = true;
+    }
+    mark(graph, Graph::BODY, &mut live);
+    let renumbered = vec![None; graph.values.len()];
+    Canonical { from: graph, to: Graph::new(graph.name.clone()), renumbered, live: Some(live) }.graph()
+}
+
+/// Marks what is behind the live values of a block. An instruction with regions is taken whole.
+fn mark(graph: &Graph, block: BlockId, live: &mut [bool]) {
+    for &id in graph.block(block).insts.iter().rev() {
+        let inst = graph.inst(id);
+        if !inst.results.iter().any(|result| live[result.index()]) {
+            continue;
+        }
+        inst.operands.iter().for_each(|operand| live[operand.index()] = true);
+        for &region in &inst.regions {
+            graph.block(region).yields.iter().for_each(|value| live[value.index()] = true);
+            mark(graph, region, live);
+        }
+    }
 }
 
 struct Canonical<'a> {
     from: &'a Graph,
     to: Graph,
     renumbered: Vec<Option<ValueId>>,
+    /// What is kept; everything, if nothing is said.
+    live: Option<Vec<bool>>,
 }
 
 impl Canonical<'_> {
@@ -22,8 +57,12 @@ impl Canonical<'_> {
             self.renumbered[input.value.index()] = Some(value);
         }
         for (at, value) in self.from.values.iter().enumerate() {
+            let kept = |id: ConstId| match &self.live {
+                Some(live) => live[at],
+                None => !self.from.constant(id).is_inline(),
+            };
             if let Def::Constant(id) = value.def
-                && !self.from.constant(id).is_inline()
+                && kept(id)
             {
                 self.value(ValueId(at as u32));
             }
@@ -55,6 +94,11 @@ impl Canonical<'_> {
         }
         for &id in &self.from.block(from).insts {
             let inst = self.from.inst(id);
+            if let Some(live) = &self.live
+                && !inst.results.iter().any(|result| live[result.index()])
+            {
+                continue;
+            }
             let operands: Vec<ValueId> = inst.operands.iter().map(|&operand| self.value(operand)).collect();
             let regions: Vec<BlockId> = inst
                 .regions
@@ -69,6 +113,9 @@ impl Canonical<'_> {
             let made = self.to.append_typed(to, inst.op.clone(), &operands, types, Location::default());
             let copy = &mut self.to.insts[made.index()];
             (copy.mutates, copy.regions, copy.tie) = (inst.mutates, regions, inst.tie);
+            if self.live.is_some() {
+                (copy.location, copy.rules) = (inst.location.clone(), inst.rules.clone());
+            }
             let results = self.to.inst(made).results.clone();
             for (&result, made) in inst.results.iter().zip(results) {
                 self.to.values[made.index()].name = self.from.value(result).name.clone();

@@ -24,7 +24,7 @@ pub mod spelling;
 pub mod verify;
 
 pub use builder::{BuildError, Builder};
-pub use canonical::canonical;
+pub use canonical::{canonical, pruned};
 pub use constant::{Constant, ConstantData, Distribution};
 pub use graph::{Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, Value, ValueId};
 pub use print::{elided, print};

@@ -18,7 +18,7 @@
 //! 9. `view`, `view_dtype` and `as_strided` are possible with their operand's strides and storage, and whether `reshape` is
 //!    a view does not depend on the way a program went.
 //! 10. A tie names an operand with the type of result 0.
-//! 11. `final` values stand in a graph without writes: one for each `inout` input, of its type.
+//! 11. `final` values stand in a graph without writes and with isolated regions: one for each `inout` input, of its type.
 //! 12. Asked by [`captured`] alone: no region sees anything but its parameters, its own results and constants.
 
 use std::collections::{HashMap, HashSet};
@@ -379,6 +379,10 @@ impl Verifier<'_> {
         }
         if let Some(at) = graph.insts.iter().position(|inst| inst.mutates) {
             self.note(11, Some(InstId(at as u32)), "a graph with final values writes nothing");
+        }
+        if let Some((at, value)) = captured(graph) {
+            let message = format!("a graph with final values takes {} in as a parameter", shown(graph, value));
+            self.note(11, Some(at), message);
         }
         for (place, input) in graph.inputs.iter().enumerate() {
             let finals: Vec<ValueId> =

@@ -32,7 +32,7 @@ struct BodyPort {
 impl Lowering<'_> {
     /// Lowers an `if`, `loop` or `scan`.
     pub(super) fn control(&mut self, inst: &Inst) -> Result<(), Fault> {
-        if inst.results.iter().all(|&result| self.graph.ty(result).len() == 0) {
+        if inst.results.iter().all(|&result| self.graph.ty(result).is_empty()) {
             // Nothing is computed, whatever the condition is.
             for &result in &inst.results {
                 self.result(result);
@@ -74,7 +74,7 @@ impl Lowering<'_> {
         let mut writes = Vec::with_capacity(inst.results.len());
         for &(result, init) in carried {
             // What has no bytes has none to begin with.
-            let is_empty = self.graph.ty(result).len() == 0;
+            let is_empty = self.graph.ty(result).is_empty();
             let base = if is_empty { None } else { Some(self.copied(init, inst)?.0) };
             writes.push(Write { access: self.result(result), base });
         }
@@ -144,7 +144,7 @@ impl Lowering<'_> {
                 let fits = |argument: usize| {
                     let unpaired = pairs.iter().all(|&(r, a)| r != result && a != argument);
                     let good = if dies { self.dies(inst, arguments[argument]) } else { leaves(result, argument) };
-                    unpaired && self.graph.ty(arguments[argument]) == ty && ty.len() > 0 && good
+                    unpaired && self.graph.ty(arguments[argument]) == ty && !ty.is_empty() && good
                 };
                 if let Some(argument) = (0..arguments.len()).find(|&argument| fits(argument)) {
                     pairs.push((result, argument));

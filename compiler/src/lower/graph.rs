@@ -445,6 +445,8 @@ impl<'a> Lowering<'a> {
                 return self.scatter(inst, Kernel::ScatterElements { axis: *axis, function: *function });
             }
             Op::ScatterNd { function } => return self.scatter(inst, Kernel::ScatterNd { function: *function }),
+            Op::DynamicSlice { axes, .. } => Kernel::DynamicSlice { axes: axes.clone() },
+            Op::DynamicUpdate { axes } => return self.scatter(inst, Kernel::DynamicUpdate { axes: axes.clone() }),
             Op::Pool { function, kernel, strides, pads_begin, pads_end, dilations } => Kernel::Pool {
                 function: *function,
                 window: Window {

@@ -343,6 +343,45 @@ pub fn scattered_nd(x: &[TensorType]) -> Inferred {
     Ok(vec![x[0].clone()])
 }
 
+/// Places on `axes` of a value of type `x`.
+fn places(x: &TensorType, axes: &[usize], places: &[TensorType]) -> Result<(), String> {
+    distinct_axes(axes, x.rank())?;
+    if places.len() != axes.len() {
+        return Err(format!("{} axes take as many places, found {}", axes.len(), places.len()));
+    }
+    match places.iter().find(|place| **place != super::control::index_type()) {
+        Some(place) => Err(format!("a place is {}, found {place}", super::control::index_type())),
+        None => Ok(()),
+    }
+}
+
+pub fn dynamic_sliced(x: &[TensorType], axes: &[usize], sizes: &[usize]) -> Inferred {
+    places(&x[0], axes, &x[1..])?;
+    if sizes.len() != axes.len() {
+        return Err(format!("{} axes have as many sizes, found {}", axes.len(), sizes.len()));
+    }
+    let mut shape = x[0].shape.clone();
+    for (&axis, &size) in axes.iter().zip(sizes) {
+        if size > shape[axis] {
+            return Err(format!("a block of {size} elements is longer than axis {axis} of {}", x[0]));
+        }
+        shape[axis] = size;
+    }
+    Ok(vec![TensorType::new(x[0].dtype, shape)])
+}
+
+pub fn dynamic_updated(x: &[TensorType], axes: &[usize]) -> Inferred {
+    places(&x[0], axes, &x[2..])?;
+    one_dtype(&x[..2])?;
+    let fits = |(axis, (&extent, &size)): (usize, (&usize, &usize))| {
+        if axes.contains(&axis) { size <= extent } else { size == extent }
+    };
+    if x[0].rank() != x[1].rank() || !x[0].shape.iter().zip(&x[1].shape).enumerate().all(fits) {
+        return Err(format!("a block {} does not fit {} on axes {axes:?}", x[1], x[0]));
+    }
+    Ok(vec![x[0].clone()])
+}
+
 /// `shape` with `axes` of extent 1 (`keepdim`) or without them.
 fn without_axes(shape: &[usize], axes: &[usize], keepdim: bool) -> Vec<usize> {
     (0..shape.len())

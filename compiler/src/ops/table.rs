@@ -171,6 +171,10 @@ ops! {
     "scatter_elements" = ScatterElements { axis: usize, function: ScatterFn } |x| shape::scattered_elements(x, *axis) => (3, 3), Fresh, Form, Contiguous, Class::Opaque, Exact;
     /// Operand 0 with the slices of operand 2 combined in at the coordinates in the last axis of operand 1.
     "scatter_nd" = ScatterNd { function: ScatterFn } |x| shape::scattered_nd(x) => (3, 3), Fresh, Form, Contiguous, Class::Opaque, Exact;
+    /// The block of operand 0 with `sizes` elements on `axes`, from the places that the other operands give, one for each axis; nothing wraps.
+    "dynamic_slice" = DynamicSlice { axes: Vec<usize>, sizes: Vec<usize> } |x| shape::dynamic_sliced(x, axes, sizes) => (2, 17), Fresh, Never, Contiguous, Class::Opaque, Exact;
+    /// Operand 0 with the block operand 1 at the places that the other operands give, one for each of `axes`; nothing wraps.
+    "dynamic_update" = DynamicUpdate { axes: Vec<usize> } |x| shape::dynamic_updated(x, axes) => (3, 18), Fresh, Form, Contiguous, Class::Opaque, Exact;
 
     // Rows.
     /// Elements combined along axes, which become 1 or disappear.

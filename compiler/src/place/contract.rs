@@ -36,7 +36,7 @@ pub(super) fn writes_region(kernel: &Kernel, access: &Access) -> bool {
     }
     let inner = layout.shape.iter().zip(&layout.strides).rev().find(|(extent, _)| **extent != 1);
     match kernel {
-        Kernel::Map { .. } => layout.is_injective(),
+        Kernel::Map { .. } | Kernel::DynamicSlice { .. } => layout.is_injective(),
         Kernel::Row { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } | Kernel::Reduce { .. } => {
             layout.is_injective() && inner.is_none_or(|(_, &stride)| stride == 1)
         }

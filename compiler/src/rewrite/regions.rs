@@ -174,14 +174,10 @@ fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
         };
         let made_by_view =
             |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
-        let is_control = |p: usize| graph.inst(order[p]).op.is_control();
-        if is_control(p) || (p + 1 < n && is_control(p + 1)) {
-            cuts.push(p + 1);
-            start = p + 1;
-        } else if length >= SHORTEST
-            && narrow
-            && crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value, 4))
-        {
+        let is_control = |p: usize| order.get(p).is_some_and(|&id| graph.inst(id).op.is_control());
+        let apart = is_control(p) || is_control(p + 1);
+        let small = || crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value, 4));
+        if apart || (length >= SHORTEST && narrow && small()) {
             cuts.push(p + 1);
             start = p + 1;
         } else if length >= LONGEST {

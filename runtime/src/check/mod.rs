@@ -528,7 +528,9 @@ fn whole(place: Place) -> Option<Region> {
 
 /// Whether the kernel reads what it replaces in a result, or leaves some of it as it was.
 fn keeps_content(kernel: &Kernel, write: usize) -> bool {
-    matches!(kernel, Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. }) || is_carried(kernel, write)
+    let into_base =
+        matches!(kernel, Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. } | Kernel::DynamicUpdate { .. });
+    into_base || is_carried(kernel, write)
 }
 
 /// Same address, same element size, and the same strides along every axis that has a choice.

@@ -36,9 +36,14 @@ impl Copy {
 
     /// Copies the elements of the positions `range`.
     pub fn run(&self, read: &Operand, out: &mut Out, range: Range<usize>) {
+        self.run_from(read, 0, out, range);
+    }
+
+    /// Likewise, from elements of the operand that lie `shift` further on than its layout says.
+    pub fn run_from(&self, read: &Operand, shift: i64, out: &mut Out, range: Range<usize>) {
         // An operand tied to the result is there already.
         let Source::Bytes(bytes) = read.source else { return };
-        let origin = read.layout.offset + self.grid.starts[0];
+        let origin = read.layout.offset + self.grid.starts[0] + shift;
         with_bits!(self.dtype, Bits => {
             let source: &[Bits] = bytemuck::cast_slice(bytes);
             let target: &mut [Bits] = bytemuck::cast_slice_mut(out.bytes);

@@ -34,6 +34,7 @@ pub mod row;
 pub mod tile;
 mod arg_reduce;
 mod cumulative;
+mod dynamic;
 mod gather;
 mod lookup;
 mod pool;
@@ -255,6 +256,14 @@ pub enum Kernel {
     ScatterNd {
         function: ScatterFn,
     },
+    /// Reads `x`, then for each of `axes` where the block begins on it (`i64`, `[]`; nothing wraps); writes the block.
+    DynamicSlice {
+        axes: Vec<usize>,
+    },
+    /// Reads a block, then for each of `axes` where it begins on it (`i64`, `[]`; nothing wraps); writes it into its base.
+    DynamicUpdate {
+        axes: Vec<usize>,
+    },
     /// Reads `x`; writes `i64` positions with the reduced axis of extent 1.
     ArgReduce {
         largest: bool,
@@ -333,6 +342,8 @@ impl Kernel {
             Kernel::GatherNd { .. } => "gather_nd",
             Kernel::ScatterElements { .. } => "scatter_elements",
             Kernel::ScatterNd { .. } => "scatter_nd",
+            Kernel::DynamicSlice { .. } => "dynamic_slice",
+            Kernel::DynamicUpdate { .. } => "dynamic_update",
             Kernel::ArgReduce { .. } => "arg_reduce",
             Kernel::TopK { .. } => "top_k",
             Kernel::Cumulative { .. } => "cumulative",

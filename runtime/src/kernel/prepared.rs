@@ -12,7 +12,7 @@ use crate::kernel::recurrent::{Attributes, PreparedRecurrent};
 use crate::kernel::reduce::Reduce;
 use crate::kernel::row::Row;
 use crate::kernel::validate::validate;
-use crate::kernel::{Kernel, arg_reduce, cumulative, gather, pool, reference, resize, scatter, top_k};
+use crate::kernel::{Kernel, arg_reduce, cumulative, dynamic, gather, pool, reference, resize, scatter, top_k};
 use crate::simd::Isa;
 use crate::types::{DType, Layout};
 
@@ -28,6 +28,7 @@ enum Form {
     ArgReduce(arg_reduce::PreparedArgReduce),
     Conv(Box<PreparedConv>),
     Cumulative(cumulative::PreparedCumulative),
+    Dynamic(dynamic::PreparedDynamic),
     Gather(gather::PreparedGather),
     Map(Map),
     MatMul(Box<PreparedMatMul>),
@@ -88,6 +89,9 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. } => {
             Form::Scatter(scatter::prepare(kernel, reads, writes))
         }
+        Kernel::DynamicSlice { .. } | Kernel::DynamicUpdate { .. } => {
+            Form::Dynamic(dynamic::prepare(kernel, reads, writes).map_err(named)?)
+        }
         Kernel::ArgReduce { largest, axis, last } => {
             Form::ArgReduce(arg_reduce::prepare(*largest, *axis, *last, reads).map_err(named)?)
         }
@@ -116,7 +120,7 @@ pub fn prepare(kernel: &Kernel, reads: &[Access], writes: &[Write], threads: usi
         Form::Row(row) => row.workspace_bytes(),
         Form::TopK(top_k) => top_k.workspace_bytes(),
         Form::Reference(kernel) => reference::workspace_bytes(kernel),
-        Form::ArgReduce(_) | Form::Cumulative(_) | Form::Gather(_) | Form::Scatter(_) => 0,
+        Form::ArgReduce(_) | Form::Cumulative(_) | Form::Dynamic(_) | Form::Gather(_) | Form::Scatter(_) => 0,
     };
     Ok(Prepared { form, workspace_bytes })
 }
@@ -150,6 +154,7 @@ impl Prepared {
         match &self.form {
             Form::ArgReduce(arg_reduce) => arg_reduce.run(isa, call),
             Form::Cumulative(cumulative) => cumulative.run(call),
+            Form::Dynamic(dynamic) => dynamic.run(call),
             Form::Gather(gather) => gather.run(call),
             Form::Conv(conv) => conv.run(isa, call),
             Form::Map(map) => map.run(isa, call),

@@ -55,6 +55,16 @@ pub fn validate(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Check {
         Kernel::GatherNd { batch_dims } => gather_nd(*batch_dims, reads, writes),
         Kernel::ScatterElements { axis, function } => scatter_elements(*axis, *function, reads, writes),
         Kernel::ScatterNd { function } => scatter_nd(*function, reads, writes),
+        Kernel::DynamicSlice { axes } => {
+            let out = one(writes)?;
+            let x = reads.first().ok_or("takes an operand")?;
+            block(axes, x, out, &reads[1..])
+        }
+        Kernel::DynamicUpdate { axes } => {
+            let out = one(writes)?;
+            let x = reads.first().ok_or("takes an operand")?;
+            block(axes, out, x, &reads[1..])
+        }
         Kernel::ArgReduce { axis, .. } => {
             let ([x], out) = (operands(reads)?, one(writes)?);
             let extent = *x.layout.shape.get(*axis).ok_or("the axis does not exist")?;
@@ -282,6 +292,24 @@ fn pool(function: PoolFn, slide: &Window, reads: &[Access], writes: &[Write]) ->
 
 fn index_dtype(indices: &Access) -> Check {
     ensure!(matches!(indices.dtype, DType::I32 | DType::I64), "indices are i32 or i64, found {}", indices.dtype);
+    Ok(())
+}
+
+/// A block fits into something whole, at starts that are `i64` scalars.
+fn block(axes: &[usize], whole: &Access, block: &Access, starts: &[Access]) -> Check {
+    ensure!(whole.dtype == block.dtype, "a block of {} is no part of {}", block.dtype, whole.dtype);
+    let (all, part) = (&whole.layout.shape, &block.layout.shape);
+    ensure!(all.len() == part.len(), "a block has as many axes as what it is a part of");
+    ensure!(starts.len() == axes.len(), "one start for each of {} axes, found {}", axes.len(), starts.len());
+    for (number, &axis) in axes.iter().enumerate() {
+        ensure!(axis < all.len() && !axes[..number].contains(&axis), "the axes of a block are not distinct axes");
+    }
+    for (axis, (&extent, &size)) in all.iter().zip(part).enumerate() {
+        let fits = if axes.contains(&axis) { size <= extent } else { size == extent };
+        ensure!(fits, "a block {part:?} does not fit {all:?}");
+    }
+    let scalar = |start: &Access| start.dtype == DType::I64 && start.layout.rank() == 0;
+    ensure!(starts.iter().all(scalar), "a start is an i64 scalar");
     Ok(())
 }
 

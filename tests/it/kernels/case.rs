@@ -237,7 +237,11 @@ pub struct Case {
 
 impl Case {
     pub fn accesses(&self) -> (Vec<Access>, Vec<Write>) {
-        let base = matches!(self.kernel, Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. }).then_some(1);
+        let into_base = matches!(
+            self.kernel,
+            Kernel::ScatterElements { .. } | Kernel::ScatterNd { .. } | Kernel::DynamicUpdate { .. }
+        );
+        let base = into_base.then_some(1);
         let reads = self.reads.iter().map(Tensor::access).collect();
         (reads, self.writes.iter().map(|write| Write { access: write.access(), base }).collect())
     }

@@ -142,3 +142,49 @@ fn scatter_nd() {
         }
     });
 }
+
+/// Places for a block of `sizes` on `axes` of `shape`, a few of them outside.
+fn places(random: &mut Random, axes: &[usize], shape: &[usize], sizes: &[usize]) -> Vec<Tensor> {
+    let place = |&axis: &usize| {
+        let last = (shape[axis] - sizes[axis]) as i64;
+        let inside = random.range(0, last as usize) as i64;
+        let value = if random.chance(15) { random.pick(&[-1, last + 1, i64::MAX, i64::MIN]) } else { inside };
+        let mut place = Tensor::read(random, DType::I64, &[], Fill::Plain);
+        place.buffer.set(DType::I64, place.layout.offset as usize, value as u64);
+        place
+    };
+    axes.iter().map(place).collect()
+}
+
+fn block(random: &mut Random) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    let rank = random.range(1, 4);
+    let shape = random.shape(rank, 6);
+    let axes: Vec<usize> = (0..rank).filter(|_| random.range(0, 1) == 0).collect();
+    let sizes = (0..rank).map(|axis| if axes.contains(&axis) { random.range(0, shape[axis]) } else { shape[axis] });
+    let sizes = sizes.collect();
+    (shape, axes, sizes)
+}
+
+#[test]
+fn dynamic_slice() {
+    walk("dynamic_slice", 500, |random| {
+        let (shape, axes, sizes) = block(random);
+        let dtype = random.pick(&DType::ALL);
+        let mut reads = vec![Tensor::read(random, dtype, &shape, Fill::Special)];
+        reads.extend(places(random, &axes, &shape, &sizes));
+        let writes = vec![Tensor::written(random, dtype, &sizes)];
+        Case { kernel: Kernel::DynamicSlice { axes }, reads, writes, bound: Bound::Equal }
+    });
+}
+
+#[test]
+fn dynamic_update() {
+    walk("dynamic_update", 500, |random| {
+        let (shape, axes, sizes) = block(random);
+        let dtype = random.pick(&DType::ALL);
+        let mut reads = vec![Tensor::read(random, dtype, &sizes, Fill::Special)];
+        reads.extend(places(random, &axes, &shape, &sizes));
+        let writes = vec![Tensor::written(random, dtype, &shape)];
+        Case { kernel: Kernel::DynamicUpdate { axes }, reads, writes, bound: Bound::Equal }
+    });
+}

@@ -26,19 +26,25 @@ pub struct Outcome {
 
 /// A reference to some elements of a storage.
 #[derive(Clone, Debug)]
-struct Handle {
-    storage: usize,
+pub struct Handle {
+    pub storage: usize,
     /// Where the value's storage begins in it, and how long it is, in bytes.
-    start: usize,
+    pub start: usize,
     bytes: usize,
-    layout: Layout,
+    pub layout: Layout,
 }
+
+/// Is shown, after every instruction, what all visible values refer to.
+pub type Watch<'a> = &'a mut dyn FnMut(&BTreeMap<ValueId, Handle>, &[ValueId]);
 
 struct Memory<'g> {
     graph: &'g Graph,
     storages: Vec<Vec<u8>>,
     /// What each name means at this moment.
     handles: BTreeMap<ValueId, Handle>,
+    /// The values that an instruction here may use.
+    visible: Vec<ValueId>,
+    watch: Option<Watch<'g>>,
     /// Instructions that may still run.
     fuel: usize,
 }
@@ -97,6 +103,8 @@ impl Memory<'_> {
     fn block(&mut self, block: BlockId, params: Vec<Handle>) -> Result<Vec<Handle>, String> {
         let graph = self.graph;
         let block = graph.block(block);
+        let outside = self.visible.len();
+        self.visible.extend(&block.params);
         self.handles.extend(block.params.iter().copied().zip(params));
         for &id in &block.insts {
             let inst = graph.inst(id);
@@ -106,7 +114,12 @@ impl Memory<'_> {
                 false => self.control(inst)?,
             };
             self.handles.extend(inst.results.iter().copied().zip(results));
+            self.visible.extend(&inst.results);
+            if let Some(watch) = &mut self.watch {
+                watch(&self.handles, &self.visible);
+            }
         }
+        self.visible.truncate(outside);
         Ok(block.yields.iter().map(|&value| self.handle(value)).collect())
     }
 
@@ -215,14 +228,25 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Outcome, String> {
         starts.push(memory.len());
         memory.extend_from_slice(&input.bytes);
     }
-    run_within(graph, &mut memory, &starts)
+    run_watched(graph, &mut memory, &starts, None)
 }
 
 /// Runs `graph`, which has no kernels, in the order of its instructions, reading and writing storages through strides. The
 /// result of a mutating op is computed before any of it is written. Input `i` begins at byte `starts[i]` of `bytes` and may
 /// overlap others.
 pub fn run_within(graph: &Graph, bytes: &mut [u8], starts: &[usize]) -> Result<Outcome, String> {
-    let mut memory = Memory { graph, storages: vec![bytes.to_vec()], handles: BTreeMap::new(), fuel: 1 << 16 };
+    run_watched(graph, bytes, starts, None)
+}
+
+/// As [`run_within`], watched.
+pub fn run_watched<'g>(
+    graph: &'g Graph,
+    bytes: &mut [u8],
+    starts: &[usize],
+    watch: Option<Watch<'g>>,
+) -> Result<Outcome, String> {
+    let (storages, handles) = (vec![bytes.to_vec()], BTreeMap::new());
+    let mut memory = Memory { graph, storages, handles, visible: Vec::new(), watch, fuel: 1 << 16 };
     for (at, value) in graph.values.iter().enumerate() {
         let handle = match value.def {
             Def::Input(place) => {
@@ -233,6 +257,7 @@ pub fn run_within(graph: &Graph, bytes: &mut [u8], starts: &[usize]) -> Result<O
             Def::Result(..) | Def::Param(..) => continue,
         };
         memory.handles.insert(ValueId(at as u32), handle);
+        memory.visible.push(ValueId(at as u32));
     }
     memory.block(Graph::BODY, Vec::new())?;
     // The last values of a program that names them are read before the first is written.

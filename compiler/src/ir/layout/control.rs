@@ -5,7 +5,7 @@
 //! it stands for one of its sources, has the layouts of all of them, and is the root of the views taken of it.
 
 use super::{MAX_LAYOUTS, Placement, Placements, place_block};
-use crate::ir::{Graph, InstId, ValueId};
+use crate::ir::{Constant, Graph, InstId, ValueId};
 use crate::ops::Op;
 use crate::types::Layout;
 
@@ -30,9 +30,7 @@ pub fn place_regions(graph: &Graph, id: InstId, placed: &mut Placements) {
             alias(rest, args, placed);
             let yields = graph.block(inst.regions[0]).yields[1..].to_vec();
             fixpoint(graph, id, carries, inits, &yields, placed);
-            for ((&result, &init), &yielded) in inst.results.iter().zip(inits).zip(&yields) {
-                join(graph, id, result, &[init, yielded], placed);
-            }
+            finals(graph, id, inits, &yields, placed);
         }
         Op::Scan { carried, sequences, .. } => {
             let (inits, rest) = inst.operands.split_at(*carried);
@@ -52,11 +50,31 @@ pub fn place_regions(graph: &Graph, id: InstId, placed: &mut Placements) {
             }
             let yields = graph.block(inst.regions[0]).yields[..*carried].to_vec();
             fixpoint(graph, id, carries, inits, &yields, placed);
-            for ((&result, &init), &yielded) in inst.results.iter().zip(inits).zip(&yields) {
-                join(graph, id, result, &[init, yielded], placed);
-            }
+            finals(graph, id, inits, &yields, placed);
         }
         _ => {}
+    }
+}
+
+/// Places the last carries: what the last trip yielded, or the initial values if there may be none.
+fn finals(graph: &Graph, id: InstId, inits: &[ValueId], yields: &[ValueId], placed: &mut Placements) {
+    let runs = runs_at_all(graph, id);
+    for ((&result, &init), &yielded) in graph.inst(id).results.iter().zip(inits).zip(yields) {
+        let sources = [yielded, init];
+        join(graph, id, result, if runs { &sources[..1] } else { &sources }, placed);
+    }
+}
+
+/// Whether a loop is known to have a trip.
+fn runs_at_all(graph: &Graph, id: InstId) -> bool {
+    let inst = graph.inst(id);
+    let known = |operand: ValueId| graph.constant_of(operand).and_then(Constant::splat);
+    match inst.op {
+        Op::Scan { trips, .. } => trips > 0,
+        Op::Loop { .. } => {
+            known(inst.operands[0]).is_some_and(|trips| trips as i64 > 0) && known(inst.operands[1]) == Some(1)
+        }
+        _ => false,
     }
 }
 

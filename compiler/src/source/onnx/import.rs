@@ -17,7 +17,7 @@ use super::tensor::{self, Files};
 use super::wire::Malformed;
 use crate::diagnostic::Diagnostic;
 use crate::eval;
-use crate::ir::{Constant, ConstantData, Graph, Location, ValueId};
+use crate::ir::{BlockId, Constant, ConstantData, Graph, Location, ValueId, pruned};
 use crate::source::Bindings;
 use crate::types::{InputMode, TensorType};
 
@@ -148,6 +148,7 @@ fn import_model(
     let files = Files::new(file.clone(), folder.map(Path::to_path_buf), options.mmap);
     let mut importer = Importer {
         graph: Graph::new(name),
+        block: Graph::BODY,
         files,
         model: &model,
         options,
@@ -155,6 +156,7 @@ fn import_model(
         calls: Vec::new(),
         diagnostics: Vec::new(),
         names: HashSet::new(),
+        taken: Vec::new(),
         nodes: 0,
         fold_budget: FOLD_BUDGET,
         input_names: HashMap::new(),
@@ -162,7 +164,7 @@ fn import_model(
     };
     importer.run();
     if importer.diagnostics.is_empty() {
-        Ok(prune(importer.graph))
+        Ok(pruned(&importer.graph))
     } else {
         Err(Refusal { diagnostics: importer.diagnostics, unknown_inputs: importer.unknown_inputs })
     }
@@ -198,9 +200,19 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// A point of an import, see [`Importer::attempt`].
+pub struct Attempt {
+    standing: usize,
+    diagnostics: usize,
+    unknown_inputs: usize,
+    taken: usize,
+}
+
 /// The state of an import.
 pub struct Importer<'a> {
     pub graph: Graph,
+    /// Where instructions go.
+    pub block: BlockId,
     pub files: Files,
     model: &'a Model<'a>,
     options: &'a ImportOptions,
@@ -209,6 +221,8 @@ pub struct Importer<'a> {
     calls: Vec<(&'a str, &'a str)>,
     diagnostics: Vec<Diagnostic>,
     names: HashSet<String>,
+    /// Names in the order in which they were taken.
+    taken: Vec<String>,
     nodes: usize,
     pub fold_budget: usize,
     /// The model's names of the graph's inputs.
@@ -379,16 +393,46 @@ impl<'a> Importer<'a> {
 
     /// `name` if nothing has it yet.
     fn free_name(&mut self, name: &str) -> Option<String> {
-        (!name.is_empty() && self.names.insert(name.to_string())).then(|| name.to_string())
+        if name.is_empty() || !self.names.insert(name.to_string()) {
+            return None;
+        }
+        self.taken.push(name.to_string());
+        Some(name.to_string())
+    }
+
+    /// This point of the import, to come back to when a way of importing a node turns out not to work.
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            standing: self.graph.block(self.block).insts.len(),
+            diagnostics: self.diagnostics.len(),
+            unknown_inputs: self.unknown_inputs.len(),
+            taken: self.taken.len(),
+        }
+    }
+
+    /// Takes back what was done since, in the block where we are. Values that were made stay in the arena, where nothing
+    /// refers to them but initializers that were read.
+    pub fn take_back(&mut self, before: &Attempt) {
+        self.graph.blocks[self.block.index()].insts.truncate(before.standing);
+        self.diagnostics.truncate(before.diagnostics);
+        self.unknown_inputs.truncate(before.unknown_inputs);
+        let constants: HashSet<&str> = self.graph.constants.iter().map(|constant| constant.name.as_str()).collect();
+        for name in self.taken.drain(before.taken..) {
+            if !constants.contains(name.as_str()) {
+                self.names.remove(&name);
+            }
+        }
     }
 
     fn run_nodes(&mut self, nodes: &'a [Node<'a>]) {
         for (index, node) in nodes.iter().enumerate() {
-            if self.nodes == MAX_NODES {
-                self.diagnostics.push(Diagnostic::invalid("", format!("the model has more than {MAX_NODES} nodes")));
-            }
             self.nodes += 1;
             if self.nodes > MAX_NODES {
+                // Said once, also if an attempt that said it was taken back.
+                let message = format!("the model has more than {MAX_NODES} nodes");
+                if self.diagnostics.iter().all(|diagnostic| diagnostic.message != message) {
+                    self.diagnostics.push(Diagnostic::invalid("", message));
+                }
                 return;
             }
             let before = self.graph.values.len();
@@ -563,52 +607,4 @@ impl<'a> Importer<'a> {
         self.calls.pop();
         outputs
     }
-}
-
-/// The graph without what no output depends on; inputs stay.
-fn prune(graph: Graph) -> Graph {
-    let mut live = vec![false; graph.values.len()];
-    for output in &graph.outputs {
-        live[output.value.index()] = true;
-    }
-    let mut kept: Vec<_> = Vec::new();
-    for (id, inst) in graph.body_insts().collect::<Vec<_>>().into_iter().rev() {
-        if inst.results.iter().any(|result| live[result.index()]) {
-            kept.push(id);
-            for operand in &inst.operands {
-                live[operand.index()] = true;
-            }
-        }
-    }
-    kept.reverse();
-    let mut pruned = Graph::new(graph.name.clone());
-    let mut moved: Vec<Option<ValueId>> = vec![None; graph.values.len()];
-    for input in &graph.inputs {
-        let value = pruned.add_input(input.name.clone(), input.mode, graph.ty(input.value).clone());
-        moved[input.value.index()] = Some(value);
-    }
-    for (index, value) in graph.values.iter().enumerate() {
-        if let (true, crate::ir::Def::Constant(id)) = (live[index], value.def) {
-            moved[index] = Some(pruned.add_constant(graph.constant(id).clone()));
-        }
-    }
-    for id in kept {
-        let inst = graph.inst(id);
-        let operands: Vec<ValueId> = inst
-            .operands
-            .iter()
-            .map(|operand| moved[operand.index()].expect("operands are defined before uses"))
-            .collect();
-        let types = inst.results.iter().map(|&result| graph.ty(result).clone()).collect();
-        let new = pruned.append_typed(Graph::BODY, inst.op.clone(), &operands, types, inst.location.clone());
-        for (&old, new) in inst.results.iter().zip(pruned.inst(new).results.clone()) {
-            pruned.values[new.index()].name.clone_from(&graph.value(old).name);
-            moved[old.index()] = Some(new);
-        }
-    }
-    for output in graph.outputs {
-        let value = moved[output.value.index()].expect("an output is defined");
-        pruned.add_output(output.name, value);
-    }
-    pruned
 }

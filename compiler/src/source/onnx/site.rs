@@ -7,7 +7,7 @@ use super::import::Importer;
 use super::model::{self, Attribute, AttributeValue, Node};
 use super::tensor;
 use crate::eval;
-use crate::ir::{Constant, ConstantData, Graph, Location, ValueId};
+use crate::ir::{Constant, ConstantData, Location, ValueId};
 use crate::ops::{Class, Op, PointFn, ReduceFn};
 use crate::types::{DType, TensorType};
 
@@ -292,8 +292,9 @@ impl Site<'_, '_> {
         if let Some(constants) = self.fold(&op, operands, &types, &results)? {
             return Ok(constants.into_iter().map(|constant| self.importer.constant(constant)).collect());
         }
+        let block = self.importer.block;
         let graph = &mut self.importer.graph;
-        let inst = graph.append_typed(Graph::BODY, op, operands, results, self.location.clone());
+        let inst = graph.append_typed(block, op, operands, results, self.location.clone());
         Ok(graph.inst(inst).results.clone())
     }
 

@@ -6,6 +6,7 @@
 //! that its formula names have been read, so a tied operand with the layout of the result is read in time wherever
 //! the formula names only the element of the same index (`Map`, epilogues, rows, running sums).
 
+mod dynamic;
 mod fold;
 mod gather;
 mod order;
@@ -16,6 +17,7 @@ mod resize;
 mod scatter;
 mod window;
 
+pub use self::dynamic::place;
 use crate::kernel::Kernel;
 use crate::kernel::call::{Call, Operand, RunError, Source, Target};
 use crate::kernel::domain::position;
@@ -57,6 +59,8 @@ pub fn run(kernel: &Kernel, call: Call) -> Result<(), RunError> {
             return scatter::scatter_elements(&mut memory, *axis, *function, kernel.name());
         }
         Kernel::ScatterNd { function } => return scatter::scatter_nd(&mut memory, *function, kernel.name()),
+        Kernel::DynamicSlice { axes } => return dynamic::slice(&mut memory, axes, kernel.name()),
+        Kernel::DynamicUpdate { axes } => return dynamic::update(&mut memory, axes, kernel.name()),
         Kernel::ArgReduce { largest, axis, last } => order::arg_reduce(&mut memory, *largest, *axis, *last),
         Kernel::TopK { axis, largest, .. } => order::top_k(&mut memory, *axis, *largest),
         Kernel::Cumulative { function, axis, exclusive, reverse } => {

@@ -18,6 +18,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod unroll;
 
 use super::site::{Outputs, Site};
 

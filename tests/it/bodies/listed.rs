@@ -508,6 +508,29 @@ graph it {
 ",
     ),
     (
+        "a cache at a place",
+        "\
+graph it {
+  inout %cache: f32[2, 8, 4]
+  inout %length: i64[]
+  input %xs: f32[3, 2, 1, 4]
+  %last, %now, %sums = scan (%i, %c = %cache, %at = %length) (%x in %xs) {
+    %in = rem %at, 8
+    %u = dynamic_update %c, %x, %in {axes=[1]}
+    %next = add %at, 1
+    %half = rem %in, 5
+    %block = dynamic_slice %u, %half, %half {axes=[1, 2], sizes=[4, 0]}
+    %four = dynamic_slice %u, %half {axes=[1], sizes=[4]}
+    %s = reduce %four {function=amax, axes=[0, 1], keepdim=false}
+    yield %u, %next, %s
+  }
+  final %cache = %last
+  final %length = %now
+  return %sums
+}
+",
+    ),
+    (
         "nothing at all",
         "\
 graph it {
