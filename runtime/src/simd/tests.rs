@@ -41,12 +41,21 @@ impl Algorithm for Check {
         assert_eq!(L::load(&ramp).reduce_sum(), width * (width + 1.0) / 2.0);
         assert_eq!(L::load(&ramp).reduce_max(), width);
         assert_eq!(L::load(&ramp).reduce_min(), 1.0);
-        let mut out = [0.0; MAX_WIDTH];
-        L::load_partial(&ramp[..3], 9.0).store(&mut out);
-        assert_eq!(out[..4], [1.0, 2.0, 3.0, 9.0]);
-        let mut short = [0.0; 3];
-        L::load(&ramp).store_partial(&mut short);
-        assert_eq!(short, [1.0, 2.0, 3.0]);
+        for count in 0..=MAX_WIDTH {
+            let mut out = [0.0; MAX_WIDTH];
+            L::load_partial(&ramp[..count], 9.0).store(&mut out);
+            let expected: Vec<f32> = (0..L::WIDTH).map(|i| if i < count { ramp[i] } else { 9.0 }).collect();
+            assert_eq!(out[..L::WIDTH], expected);
+            let mut short = [-1.0; MAX_WIDTH];
+            L::load(&ramp).store_partial(&mut short[..count]);
+            for (i, &x) in short.iter().enumerate() {
+                assert_eq!(x, if i < count.min(L::WIDTH) { ramp[i] } else { -1.0 }, "{count}");
+            }
+        }
+        let long: [f32; 2 * MAX_WIDTH] = std::array::from_fn(|i| i as f32);
+        let (even, odd) = L::load(&long).deinterleave(L::load(&long[L::WIDTH..]));
+        assert_eq!(floats(even), (0..L::WIDTH).map(|i| (2.0 * i as f32).to_bits()).collect::<Vec<_>>());
+        assert_eq!(floats(odd), (0..L::WIDTH).map(|i| (2.0 * i as f32 + 1.0).to_bits()).collect::<Vec<_>>());
     }
 }
 
