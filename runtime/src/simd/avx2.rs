@@ -61,6 +61,13 @@ macro_rules! registers {
     };
 }
 
+/// The sum of four lanes, upper half to lower.
+#[inline(always)]
+pub(super) fn halves(four: __m128) -> f32 {
+    let two = registers!(_mm_add_ps(four, _mm_movehl_ps(four, four)));
+    registers!(_mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two))))
+}
+
 operators! { F32x8:
     Add add = _mm256_add_ps;
     Sub sub = _mm256_sub_ps;
@@ -221,6 +228,11 @@ impl Lanes for F32x8 {
         let even = registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even)));
         let odd = registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(odd)));
         (F32x8(even), F32x8(odd))
+    }
+
+    #[inline(always)]
+    fn reduce_sum(self) -> f32 {
+        halves(registers!(_mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0))))
     }
 
     #[inline(always)]

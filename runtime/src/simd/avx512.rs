@@ -231,6 +231,14 @@ impl Lanes for F32x16 {
     }
 
     #[inline(always)]
+    fn reduce_sum(self) -> f32 {
+        let upper = registers!(_mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0))));
+        let eight = registers!(_mm256_add_ps(_mm512_castps512_ps256(self.0), upper));
+        let four = registers!(_mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight)));
+        super::avx2::halves(four)
+    }
+
+    #[inline(always)]
     fn to_int(self) -> I32x16 {
         // Rounds by the control register, which Rust requires to be at its default, nearest even.
         I32x16(registers!(_mm512_cvtps_epi32(self.0)))

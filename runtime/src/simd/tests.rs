@@ -39,6 +39,14 @@ impl Algorithm for Check {
         let ramp: [f32; MAX_WIDTH] = std::array::from_fn(|i| i as f32 + 1.0);
         let width = L::WIDTH as f32;
         assert_eq!(L::load(&ramp).reduce_sum(), width * (width + 1.0) / 2.0);
+        // Values whose sum depends on the order, which is the same everywhere.
+        let uneven: [f32; MAX_WIDTH] = std::array::from_fn(|i| [1e8, 0.3, -1e8, 7.7, 1.1e-3][i % 5] * (i as f32 + 0.7));
+        let mut halved = uneven[..L::WIDTH].to_vec();
+        while halved.len() > 1 {
+            let upper = halved.split_off(halved.len() / 2);
+            halved.iter_mut().zip(upper).for_each(|(x, y)| *x += y);
+        }
+        assert_eq!(L::load(&uneven).reduce_sum().to_bits(), halved[0].to_bits());
         assert_eq!(L::load(&ramp).reduce_max(), width);
         assert_eq!(L::load(&ramp).reduce_min(), 1.0);
         for count in 0..=MAX_WIDTH {
