@@ -227,22 +227,41 @@ impl Tile<'_> {
         }
     }
 
-    /// Copies the bytes of one element of this tile to `value`.
-    pub fn read(&self, row: usize, column: usize, value: &mut [u8]) {
+    /// Copies the bytes of elements of a row, from `column` on, to `values`. They must lie on one line of the stack.
+    pub fn read_line(&self, row: usize, column: usize, values: &mut [u8]) {
         let element = self.bands.element;
-        let position = self.position(row, column, 1);
-        // SAFETY: as in `line_mut`, for one element, which is only read.
-        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(position * element), element) };
-        value.copy_from_slice(bytes);
+        let (start, step) = self.scattered(row, column, values.len() / element);
+        for (i, value) in values.chunks_exact_mut(element).enumerate() {
+            // SAFETY: as in `line_mut`, for the elements of one line, which are only read and lie `step` apart.
+            let bytes = unsafe { std::slice::from_raw_parts(self.base.offset(start + i as isize * step), element) };
+            value.copy_from_slice(bytes);
+        }
     }
 
-    /// Writes the bytes of one element of this tile.
-    pub fn write(&mut self, row: usize, column: usize, value: &[u8]) {
+    /// Writes the bytes of elements of a row, from `column` on. They must lie on one line of the stack.
+    pub fn write_line(&mut self, row: usize, column: usize, values: &[u8]) {
         let element = self.bands.element;
-        let position = self.position(row, column, 1);
-        // SAFETY: as in `line_mut`, for one element.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(self.base.add(position * element), element) };
-        bytes.copy_from_slice(value);
+        let (start, step) = self.scattered(row, column, values.len() / element);
+        if let (4, Ok(values)) = (element, bytemuck::try_cast_slice::<u8, u32>(values)) {
+            for (i, &value) in values.iter().enumerate() {
+                // SAFETY: as below; the buffer is aligned to its elements (`Bands::run`).
+                unsafe { self.base.offset(start + i as isize * step).cast::<u32>().write(value) };
+            }
+            return;
+        }
+        for (i, value) in values.chunks_exact(element).enumerate() {
+            // SAFETY: as in `line_mut`, for the elements of one line, which lie `step` apart.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(self.base.offset(start + i as isize * step), element) };
+            bytes.copy_from_slice(value);
+        }
+    }
+
+    /// The byte where an element of this tile lies, and the distance in bytes to the next of its line. Panics if the
+    /// `length` columns are not those of this tile, or not one line.
+    fn scattered(&self, row: usize, column: usize, length: usize) -> (isize, isize) {
+        assert!(length <= self.bands.stack.line(column, length), "the columns are not one line");
+        let element = self.bands.element as isize;
+        (self.position(row, column, length) as isize * element, self.bands.strides.column() as isize * element)
     }
 
     /// Where an element lies in the buffer. Panics if the columns are not those of this tile.

@@ -257,21 +257,20 @@ impl Bound<'_> {
             self.dense(isa, at, core, tile.line_mut(row, column, length), scratch);
             return;
         }
-        // Scattered results pass through a dense piece, which first holds the old elements.
+        // Scattered results pass through a dense piece, which first holds the old elements if anybody reads them.
         const PIECE: usize = 64;
         let mut piece = [0u64; PIECE];
         let size = self.epilogue.written.size();
+        let reads_old = self.extras.iter().any(|extra| matches!(extra.source, Source::Written(_)));
         for start in (0..length).step_by(PIECE) {
             let count = PIECE.min(length - start);
             let piece: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut piece)[..count * size];
-            for (i, old) in piece.chunks_exact_mut(size).enumerate() {
-                tile.read(row, column + start + i, old);
+            if reads_old {
+                tile.read_line(row, column + start, piece);
             }
             let at = Place { batch: tile.batch(), row, column: column + start };
             self.dense(isa, at, part(core, start, count), piece, scratch);
-            for (i, value) in piece.chunks_exact(size).enumerate() {
-                tile.write(row, column + start + i, value);
-            }
+            tile.write_line(row, column + start, piece);
         }
     }
 

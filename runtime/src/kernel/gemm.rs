@@ -50,12 +50,12 @@ impl Shape {
         if self.packs_right { 32 << 10 } else { 64 << 10 }
     }
 
-    /// Block sizes for this shape: as above, and small enough that a large product has some twenty tiles to share
+    /// Block sizes for this shape: as above, and small enough that a large product has some sixteen tiles to share
     /// between threads.
     pub fn blocks(&self) -> Blocks {
         const LONGEST: usize = 1024;
         const SUMS: usize = 32 << 10;
-        const TILES: usize = 20;
+        const TILES: usize = 16;
         let depth = match self.depth {
             0 => 1,
             depth if depth <= LONGEST || (self.rows <= STRIP && !self.packs_right) => depth,
@@ -74,10 +74,11 @@ impl Shape {
         if self.packs_left {
             rows = rows.min((SUMS / depth).max(STRIP));
         }
-        // Halving rows repeats the packing of panels, so it stops where that would show.
+        // Halving rows repeats the packing of panels for each thread, and halving panels shortens the lines of results,
+        // each of which costs a call; both stop where that would show, rows later.
         while self.batches.saturating_mul(self.rows.div_ceil(rows)).saturating_mul(all_panels.div_ceil(panels)) < TILES
         {
-            if rows >= 16 * STRIP {
+            if rows >= 8 * STRIP {
                 rows = rows.div_ceil(2);
             } else if panels > 2 {
                 panels = panels.div_ceil(2);
@@ -142,6 +143,46 @@ impl<'a> Rows<'a> {
 pub struct Panels<'a> {
     pub elements: &'a [f32],
     pub stride: usize,
+}
+
+/// The columns of a product as the inner kernel meets them: panel by panel, and in each a line of [`PANEL`] elements for
+/// every step of `k`.
+pub trait Columns: Copy {
+    type Lines<const P: usize>: Lines;
+
+    /// The first `depth` lines of the `P` panels from `panel` on.
+    fn lines<const P: usize>(&self, panel: usize, depth: usize) -> Self::Lines<P>;
+}
+
+/// The lines of a few neighbouring panels.
+pub trait Lines: Copy {
+    /// Line `k` of panel `panel`: [`PANEL`] elements.
+    fn line(&self, panel: usize, k: usize) -> &[f32];
+}
+
+impl<'a> Columns for Panels<'a> {
+    type Lines<const P: usize> = PanelLines<'a, P>;
+
+    #[inline(always)]
+    fn lines<const P: usize>(&self, panel: usize, depth: usize) -> PanelLines<'a, P> {
+        let mut panels: [&[[f32; PANEL]]; P] = [&[]; P];
+        for (p, lines) in panels.iter_mut().enumerate() {
+            // Slices cut to one known length let the compiler drop the bounds checks of the loop.
+            *lines = &self.elements[(panel + p) * self.stride..].as_chunks::<PANEL>().0[..depth];
+        }
+        PanelLines(panels)
+    }
+}
+
+/// Lines of packed panels.
+#[derive(Clone, Copy)]
+pub struct PanelLines<'a, const P: usize>([&'a [[f32; PANEL]]; P]);
+
+impl<const P: usize> Lines for PanelLines<'_, P> {
+    #[inline(always)]
+    fn line(&self, panel: usize, k: usize) -> &[f32] {
+        &self.0[panel][k]
+    }
 }
 
 /// The left side of a product.
@@ -311,7 +352,7 @@ impl Product {
 
 /// Rows to take next when `left` remain: full strips, but no strip of one or two rows where a shorter one before it
 /// helps, since those cannot keep the multipliers busy.
-fn strip_height(left: usize) -> usize {
+pub fn strip_height(left: usize) -> usize {
     match left {
         7 | 8 => 4,
         left => left.min(STRIP),
@@ -319,18 +360,18 @@ fn strip_height(left: usize) -> usize {
 }
 
 /// One strip of rows times a block of panels; the sums of row `i` are at `sums[i * width..]`.
-struct Strip<'a> {
-    left: Rows<'a>,
-    height: usize,
-    right: Panels<'a>,
-    width: usize,
-    depth: usize,
-    sums: &'a mut [f32],
+pub struct Strip<'a, C> {
+    pub left: Rows<'a>,
+    pub height: usize,
+    pub right: C,
+    pub width: usize,
+    pub depth: usize,
+    pub sums: &'a mut [f32],
     /// Whether the sums begin with zero, or with what is there.
-    first: bool,
+    pub first: bool,
 }
 
-impl Algorithm for Strip<'_> {
+impl<C: Columns> Algorithm for Strip<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -359,8 +400,8 @@ impl Algorithm for Strip<'_> {
                 2 => self.panels::<L, 2, 4>(),
                 3 => self.panels::<L, 3, 4>(),
                 4 => self.panels::<L, 4, 4>(),
-                5 => self.panels::<L, 5, 2>(),
-                _ => self.panels::<L, 6, 2>(),
+                5 => self.panels::<L, 5, 3>(),
+                _ => self.panels::<L, 6, 3>(),
             }
         } else {
             match self.height {
@@ -375,8 +416,9 @@ impl Algorithm for Strip<'_> {
     }
 }
 
-impl Strip<'_> {
-    /// Takes the panels `P` at a time, then the rest one by one.
+impl<C: Columns> Strip<'_, C> {
+    /// Takes the panels `P` at a time, then the rest in pairs and alone. Where `P` is three, four are two pairs, since
+    /// one panel alone cannot keep the multipliers busy.
     #[inline(always)]
     fn panels<L: Lanes, const R: usize, const P: usize>(self) {
         let Strip { left, right, width, depth, sums, first, .. } = self;
@@ -385,32 +427,30 @@ impl Strip<'_> {
             *row = left.row(i, depth);
         }
         let (mut panel, panels) = (0, width / PANEL);
-        while panel + P <= panels {
-            let mut block = [&[][..]; P];
-            for (p, block) in block.iter_mut().enumerate() {
-                *block = &right.elements[(panel + p) * right.stride..][..depth * PANEL];
-            }
-            multiply::<L, R, P>(depth, rows, block, &mut sums[panel * PANEL..], width, first);
-            panel += P;
-        }
-        while P > 1 && panel < panels {
-            let block = &right.elements[panel * right.stride..][..depth * PANEL];
-            multiply::<L, R, 1>(depth, rows, [block], &mut sums[panel * PANEL..], width, first);
-            panel += 1;
+        while panel < panels {
+            let rest = panels - panel;
+            let sums = &mut sums[panel * PANEL..];
+            panel += if rest >= P && !(P == 3 && rest == 4) {
+                multiply::<L, _, R, P>(depth, rows, right.lines::<P>(panel, depth), sums, width, first)
+            } else if P > 2 && rest >= 2 {
+                multiply::<L, _, R, 2>(depth, rows, right.lines::<2>(panel, depth), sums, width, first)
+            } else {
+                multiply::<L, _, R, 1>(depth, rows, right.lines::<1>(panel, depth), sums, width, first)
+            };
         }
     }
 }
 
-/// The inner kernel: `R` rows times `P` panels, all sums in registers.
+/// The inner kernel: `R` rows times `P` panels, all sums in registers. Returns `P`.
 #[inline(always)]
-fn multiply<L: Lanes, const R: usize, const P: usize>(
+fn multiply<L: Lanes, T: Lines, const R: usize, const P: usize>(
     depth: usize,
     rows: [&[f32]; R],
-    panels: [&[f32]; P],
+    right: T,
     sums: &mut [f32],
     width: usize,
     first: bool,
-) {
+) -> usize {
     let vectors = PANEL / L::WIDTH;
     let mut held = [[[L::splat(0.0); PANEL_VECTORS]; P]; R];
     if !first {
@@ -422,20 +462,16 @@ fn multiply<L: Lanes, const R: usize, const P: usize>(
             }
         }
     }
-    // Slices cut to one known length let the compiler drop the bounds checks of the loop.
     let mut left = rows;
     for row in &mut left {
         *row = &row[..depth];
     }
-    let mut right: [&[[f32; PANEL]]; P] = [&[]; P];
-    for p in 0..P {
-        right[p] = &panels[p].as_chunks::<PANEL>().0[..depth];
-    }
     for k in 0..depth {
         let mut b = [[L::splat(0.0); PANEL_VECTORS]; P];
         for p in 0..P {
+            let line = right.line(p, k);
             for v in 0..vectors {
-                b[p][v] = L::load(&right[p][k][v * L::WIDTH..]);
+                b[p][v] = L::load(&line[v * L::WIDTH..]);
             }
         }
         for i in 0..R {
@@ -454,4 +490,5 @@ fn multiply<L: Lanes, const R: usize, const P: usize>(
             }
         }
     }
+    P
 }

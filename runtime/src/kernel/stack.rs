@@ -86,8 +86,12 @@ impl Stack {
     /// progression in every view.
     #[inline]
     pub fn line(&self, column: usize, limit: usize) -> usize {
-        let inner = self.columns.last().copied().unwrap_or(1).max(1);
-        limit.min(inner - column % inner)
+        match self.columns[..] {
+            [] => limit.min(1),
+            // Divisions are slow beside the short lines this is asked for.
+            [inner] => limit.min(inner.saturating_sub(column)),
+            [.., inner] => limit.min(inner.max(1) - column % inner.max(1)),
+        }
     }
 }
 
@@ -156,11 +160,12 @@ fn join(shape: &[usize], views: &[&[i64]], range: std::ops::Range<usize>) -> Vec
 fn unravel(extents: &[usize], strides: &[i64], index: usize) -> i64 {
     let mut rest = index;
     let mut offset = 0;
-    for (&extent, &stride) in extents.iter().zip(strides).rev() {
+    // The index is inside the extents, so the outermost one needs no division.
+    for (&extent, &stride) in extents.iter().zip(strides).skip(1).rev() {
         offset += (rest % extent.max(1)) as i64 * stride;
         rest /= extent.max(1);
     }
-    offset
+    offset + strides.first().map_or(0, |&stride| rest as i64 * stride)
 }
 
 #[cfg(test)]

@@ -20,6 +20,15 @@ pub(super) struct I32x8(__m256i);
 #[derive(Clone, Copy)]
 pub(super) struct Mask8(__m256);
 
+/// From `WIDTH - count` on: a mask of the first `count` lanes.
+const FIRST: [i32; 2 * WIDTH] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The mask of the first `count` lanes; all from `WIDTH` on.
+#[inline(always)]
+fn first(count: usize) -> I32x8 {
+    I32x8::load(&FIRST[WIDTH - count.min(WIDTH)..])
+}
+
 /// Whether the machine has the features of this file.
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
@@ -50,6 +59,13 @@ macro_rules! registers {
         // SAFETY: the file's contract; no memory is touched.
         unsafe { $value }
     };
+}
+
+/// The sum of four lanes, upper half to lower.
+#[inline(always)]
+pub(super) fn halves(four: __m128) -> f32 {
+    let two = registers!(_mm_add_ps(four, _mm_movehl_ps(four, four)));
+    registers!(_mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two))))
 }
 
 operators! { F32x8:
@@ -114,6 +130,24 @@ impl Lanes for F32x8 {
         let target = &mut target[..WIDTH];
         // SAFETY: the slice has `WIDTH` elements and is ours to write; the store needs no alignment.
         unsafe { _mm256_storeu_ps(target.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_partial(source: &[f32], fill: f32) -> Self {
+        let mask = first(source.len());
+        // SAFETY: the mask selects elements of the slice alone, and the others are not touched.
+        let loaded = F32x8(unsafe { _mm256_maskload_ps(source.as_ptr(), mask.0) });
+        Self::select(Mask8(registers!(_mm256_castsi256_ps(mask.0))), loaded, Self::splat(fill))
+    }
+
+    #[inline(always)]
+    fn store_partial(self, target: &mut [f32]) {
+        // A whole vector takes the plain store, which is much faster on some machines.
+        if target.len() >= WIDTH {
+            return self.store(target);
+        }
+        // SAFETY: the mask selects elements of the slice alone, and the others are not touched.
+        unsafe { _mm256_maskstore_ps(target.as_mut_ptr(), first(target.len()).0, self.0) }
     }
 
     #[inline(always)]
@@ -184,6 +218,21 @@ impl Lanes for F32x8 {
     #[inline(always)]
     fn to_bits(self) -> I32x8 {
         I32x8(registers!(_mm256_castps_si256(self.0)))
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        // Within halves of 128 bits first, then pairs of elements across them.
+        let even = registers!(_mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(self.0, next.0)));
+        let odd = registers!(_mm256_castps_pd(_mm256_shuffle_ps::<0b11_01_11_01>(self.0, next.0)));
+        let even = registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even)));
+        let odd = registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(odd)));
+        (F32x8(even), F32x8(odd))
+    }
+
+    #[inline(always)]
+    fn reduce_sum(self) -> f32 {
+        halves(registers!(_mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0))))
     }
 
     #[inline(always)]

@@ -20,6 +20,12 @@ pub(super) struct I32x16(__m512i);
 #[derive(Clone, Copy)]
 pub(super) struct Mask16(__mmask16);
 
+/// The mask of the first `count` lanes; all from `WIDTH` on.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1u32 << count.min(WIDTH)) - 1) as __mmask16
+}
+
 /// Whether the machine has the features of this file.
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -133,6 +139,19 @@ impl Lanes for F32x16 {
     }
 
     #[inline(always)]
+    fn load_partial(source: &[f32], fill: f32) -> Self {
+        let mask = first(source.len());
+        // SAFETY: the mask selects elements of the slice alone, and the others are not touched.
+        F32x16(unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(fill), mask, source.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store_partial(self, target: &mut [f32]) {
+        // SAFETY: the mask selects elements of the slice alone, and the others are not touched.
+        unsafe { _mm512_mask_storeu_ps(target.as_mut_ptr(), first(target.len()), self.0) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         F32x16(registers!(_mm512_fmadd_ps(self.0, factor.0, addend.0)))
     }
@@ -200,6 +219,23 @@ impl Lanes for F32x16 {
     #[inline(always)]
     fn to_bits(self) -> I32x16 {
         I32x16(registers!(_mm512_castps_si512(self.0)))
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        let even = I32x16::load(&[0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30]);
+        let odd = even + I32x16::splat(1);
+        let even = registers!(_mm512_permutex2var_ps(self.0, even.0, next.0));
+        let odd = registers!(_mm512_permutex2var_ps(self.0, odd.0, next.0));
+        (F32x16(even), F32x16(odd))
+    }
+
+    #[inline(always)]
+    fn reduce_sum(self) -> f32 {
+        let upper = registers!(_mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0))));
+        let eight = registers!(_mm256_add_ps(_mm512_castps512_ps256(self.0), upper));
+        let four = registers!(_mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight)));
+        super::avx2::halves(four)
     }
 
     #[inline(always)]

@@ -146,6 +146,9 @@ pub trait Lanes:
     /// The integer nearest to every lane, halves to even; lanes outside `i32` and NaN give an arbitrary value.
     fn to_int(self) -> Self::Int;
 
+    /// The lanes of even and those of odd position, of `self` followed by `next`.
+    fn deinterleave(self, next: Self) -> (Self, Self);
+
     /// Sum of all lanes: the upper half is added to the lower until one is left.
     #[inline(always)]
     fn reduce_sum(self) -> f32 {

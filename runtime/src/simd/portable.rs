@@ -176,6 +176,12 @@ impl Lanes for F32x8 {
     }
 
     #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        let lane = |i: usize| if i < WIDTH { self.0[i] } else { next.0[i - WIDTH] };
+        (F32x8(from_fn(|i| lane(2 * i))), F32x8(from_fn(|i| lane(2 * i + 1))))
+    }
+
+    #[inline(always)]
     fn to_int(self) -> I32x8 {
         I32x8(self.0.map(|x| x.round_ties_even() as i32))
     }

@@ -39,14 +39,31 @@ impl Algorithm for Check {
         let ramp: [f32; MAX_WIDTH] = std::array::from_fn(|i| i as f32 + 1.0);
         let width = L::WIDTH as f32;
         assert_eq!(L::load(&ramp).reduce_sum(), width * (width + 1.0) / 2.0);
+        // Values whose sum depends on the order, which is the same everywhere.
+        let uneven: [f32; MAX_WIDTH] = std::array::from_fn(|i| [1e8, 0.3, -1e8, 7.7, 1.1e-3][i % 5] * (i as f32 + 0.7));
+        let mut halved = uneven[..L::WIDTH].to_vec();
+        while halved.len() > 1 {
+            let upper = halved.split_off(halved.len() / 2);
+            halved.iter_mut().zip(upper).for_each(|(x, y)| *x += y);
+        }
+        assert_eq!(L::load(&uneven).reduce_sum().to_bits(), halved[0].to_bits());
         assert_eq!(L::load(&ramp).reduce_max(), width);
         assert_eq!(L::load(&ramp).reduce_min(), 1.0);
-        let mut out = [0.0; MAX_WIDTH];
-        L::load_partial(&ramp[..3], 9.0).store(&mut out);
-        assert_eq!(out[..4], [1.0, 2.0, 3.0, 9.0]);
-        let mut short = [0.0; 3];
-        L::load(&ramp).store_partial(&mut short);
-        assert_eq!(short, [1.0, 2.0, 3.0]);
+        for count in 0..=MAX_WIDTH {
+            let mut out = [0.0; MAX_WIDTH];
+            L::load_partial(&ramp[..count], 9.0).store(&mut out);
+            let expected: Vec<f32> = (0..L::WIDTH).map(|i| if i < count { ramp[i] } else { 9.0 }).collect();
+            assert_eq!(out[..L::WIDTH], expected);
+            let mut short = [-1.0; MAX_WIDTH];
+            L::load(&ramp).store_partial(&mut short[..count]);
+            for (i, &x) in short.iter().enumerate() {
+                assert_eq!(x, if i < count.min(L::WIDTH) { ramp[i] } else { -1.0 }, "{count}");
+            }
+        }
+        let long: [f32; 2 * MAX_WIDTH] = std::array::from_fn(|i| i as f32);
+        let (even, odd) = L::load(&long).deinterleave(L::load(&long[L::WIDTH..]));
+        assert_eq!(floats(even), (0..L::WIDTH).map(|i| (2.0 * i as f32).to_bits()).collect::<Vec<_>>());
+        assert_eq!(floats(odd), (0..L::WIDTH).map(|i| (2.0 * i as f32 + 1.0).to_bits()).collect::<Vec<_>>());
     }
 }
 

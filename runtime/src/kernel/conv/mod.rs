@@ -2,19 +2,23 @@
 //!
 //! A convolution is a product with the weights on the left and patches of the input on the right (Chellapilla et al.,
 //! "High Performance Convolutional Neural Networks for Document Processing", 2006), whose panels are made in scratch as
-//! they are needed; a pointwise one copies rows. Depthwise convolutions have too few products for that and go their
-//! own way ([`depthwise`]).
+//! they are needed; a pointwise one copies rows. Where windows overlap, patches are not made but read where they lie
+//! ([`direct`]). Depthwise convolutions have too few products for either and go their own way ([`depthwise`]).
 //!
 //! A transposed convolution is computed by what each output position gathers, not by what each input position scatters.
 //! Positions with the same remainder modulo the stride meet the same taps, so they form a convolution of stride one
 //! whose results lie a stride apart: a *phase*. Where kernel and stride are equal, each phase has one tap and all
 //! are one product with the phases as batch. So every element has its whole sum before the epilogue, as in any product.
 
+mod band;
 mod depthwise;
+mod direct;
 mod filters;
+mod flat;
 mod patches;
 
 use depthwise::Depthwise;
+use direct::{Direct, Input, Sizes, Tiles};
 use filters::{FilterStrides, Filters};
 use patches::{Axis, Patches, Tap, taps};
 
@@ -55,18 +59,44 @@ enum Form {
 /// One product that writes all results, or those of one phase of a transposed convolution.
 #[derive(Debug)]
 struct Phase {
-    product: Product,
+    core: Core,
     epilogue: Epilogue,
     axes: Vec<Axis>,
     input: StackStrides,
-    /// Stride of the input along its channels.
+    /// Strides of the input along its channels, and along rows and columns where there are no more axes.
     channel: i64,
+    spatial: [i64; 2],
     filters: FilterStrides,
     in_place: bool,
     /// First element written, relative to the result's own.
     out_shift: i64,
     /// Likewise for the extra operands.
     extra_shifts: Vec<i64>,
+}
+
+/// What multiplies weights and patches.
+#[derive(Debug)]
+enum Core {
+    /// Patches made in scratch.
+    Product(Product),
+    /// Patches read where they lie.
+    Direct(Box<Direct>),
+}
+
+impl Core {
+    fn bands(&self) -> &Bands {
+        match self {
+            Core::Product(product) => product.bands(),
+            Core::Direct(direct) => direct.bands(),
+        }
+    }
+
+    fn workspace_bytes(&self) -> usize {
+        match self {
+            Core::Product(product) => product.workspace_bytes(),
+            Core::Direct(direct) => direct.workspace_bytes(),
+        }
+    }
 }
 
 /// The operands of a convolution before they are cut into phases.
@@ -111,6 +141,19 @@ impl<'a> Operands<'a> {
             return Err("the window of a convolution does not fit its axes".into());
         }
         Ok(Operands { dtype, window, groups, epilogue, x, w, extras, out, threads })
+    }
+
+    /// The one or two spatial axes, as rows and columns.
+    fn axes(&self) -> (band::Axis, band::Axis) {
+        let axis = |axis: usize| band::Axis {
+            input: self.x.layout.shape[axis + 2],
+            output: self.out.layout.shape[axis + 2],
+            kernel: self.window.kernel[axis],
+            stride: self.window.strides[axis],
+            pad: self.window.pads_begin[axis],
+            dilation: self.window.dilations[axis],
+        };
+        if self.window.kernel.len() == 2 { (axis(0), axis(1)) } else { (band::Axis::ONE, axis(0)) }
     }
 
     /// Output channels of a group.
@@ -160,6 +203,7 @@ impl Views {
 
 impl Phase {
     /// `row_axis` is the axis of output channels in `views`; `shared` batch entries in a row meet the same patches.
+    /// `windows` are the spatial axes where patches may be read where they lie.
     #[expect(clippy::too_many_arguments)]
     fn new(
         operands: &Operands,
@@ -170,6 +214,7 @@ impl Phase {
         channel_of_weights: i64,
         spatial_of_weights: &[i64],
         shifts: (i64, Vec<i64>),
+        windows: Option<(band::Axis, band::Axis)>,
     ) -> Result<Phase, String> {
         let mut all: Vec<&[i64]> = vec![&views.out, &views.input, &views.weights];
         all.extend(views.extras.iter().map(|view| &view[..]));
@@ -198,13 +243,30 @@ impl Phase {
             packs_left: !in_place,
             packs_right: true,
         };
-        let blocks = shape.blocks();
         let size = operands.out.dtype.size();
-        let bands = Bands::new(stack, out, size, blocks.rows, blocks.panels * PANEL)?.sharing(shared);
-        let product = Product::new(bands, shape, epilogue.scratch_bytes(), operands.threads)?;
-        let channel = operands.x.layout.strides[1];
+        let sizes = Sizes { batches: stack.batches(), rows: stack.rows(), channels };
+        let direct = windows.filter(|_| in_place).and_then(|(rows, columns)| {
+            let tiles = Tiles::new(sizes, rows, columns)?;
+            let bands = Bands::new(stack.clone(), out.clone(), size, tiles.rows, tiles.positions).ok()?;
+            Direct::new(bands, tiles, sizes, (rows, columns), epilogue.scratch_bytes(), operands.threads)
+        });
+        let core = match direct {
+            Some(direct) => Core::Direct(Box::new(direct)),
+            None => {
+                let blocks = shape.blocks();
+                let bands = Bands::new(stack, out, size, blocks.rows, blocks.panels * PANEL)?.sharing(shared);
+                Core::Product(Product::new(bands, shape, epilogue.scratch_bytes(), operands.threads)?)
+            }
+        };
+        let strides = &operands.x.layout.strides;
+        let channel = strides[1];
+        let spatial = match strides[2..] {
+            [column] => [0, column],
+            [row, column] => [row, column],
+            _ => [0, 0],
+        };
         let (out_shift, extra_shifts) = shifts;
-        Ok(Phase { product, epilogue, axes, input, channel, filters, in_place, out_shift, extra_shifts })
+        Ok(Phase { core, epilogue, axes, input, channel, spatial, filters, in_place, out_shift, extra_shifts })
     }
 }
 
@@ -245,7 +307,8 @@ impl PreparedConv {
             });
         }
         let shifts = (0, vec![0; operands.extras.len()]);
-        let phase = Phase::new(&operands, views, 2, 1, axes, w.strides[1], &w.strides[2..], shifts)?;
+        let windows = (1..=2).contains(&axes.len()).then(|| operands.axes());
+        let phase = Phase::new(&operands, views, 2, 1, axes, w.strides[1], &w.strides[2..], shifts, windows)?;
         Ok(PreparedConv::of_phases(dtype, vec![phase]))
     }
 
@@ -293,7 +356,7 @@ impl PreparedConv {
     }
 
     fn of_phases(dtype: DType, phases: Vec<Phase>) -> PreparedConv {
-        let workspace_bytes = phases.iter().map(|phase| phase.product.workspace_bytes()).max().unwrap_or(0);
+        let workspace_bytes = phases.iter().map(|phase| phase.core.workspace_bytes()).max().unwrap_or(0);
         PreparedConv { form: Form::Phases(phases), dtype, workspace_bytes }
     }
 
@@ -321,7 +384,7 @@ impl PreparedConv {
             Form::Phases(phases) => phases,
         };
         for phase in phases {
-            let stack = phase.product.bands().stack();
+            let stack = phase.core.bands().stack();
             let patches = Patches {
                 floats: x_floats,
                 offset: x.layout.offset,
@@ -347,8 +410,17 @@ impl PreparedConv {
                 }
                 phase.epilogue.bind(stack, &shifted[..extras.len()])?
             };
-            let offset = out.layout.offset + phase.out_shift;
-            phase.product.run(isa, &filters, &patches, &finish, out.bytes, offset, workspace, threads)?;
+            match &phase.core {
+                Core::Product(product) => {
+                    let offset = out.layout.offset + phase.out_shift;
+                    product.run(isa, &filters, &patches, &finish, out.bytes, offset, workspace, threads)?;
+                }
+                Core::Direct(direct) => {
+                    let strides = [phase.channel, phase.spatial[0], phase.spatial[1]];
+                    let input = Input { floats: x_floats, offset: x.layout.offset, stack: &phase.input, strides };
+                    direct.run(isa, &input, &filters, &finish, out, workspace, threads)?;
+                }
+            }
         }
         Ok(())
     }
@@ -385,7 +457,7 @@ fn tiled(operands: &Operands) -> Result<Phase, String> {
     }
     let shared = window.kernel.iter().product();
     let shifts = (0, vec![0; operands.extras.len()]);
-    Phase::new(operands, views, 2 + spatial, shared, axes, w.strides[0], &w.strides[2..], shifts)
+    Phase::new(operands, views, 2 + spatial, shared, axes, w.strides[0], &w.strides[2..], shifts, None)
 }
 
 /// The views of a transposed convolution, whose weights have the input's channels first.
@@ -424,7 +496,7 @@ fn phase(operands: &Operands, remainders: &[usize]) -> Result<Phase, String> {
         return Err("an operand of a transposed convolution runs backwards".into());
     }
     let shifts = (out_shift, extra_shifts);
-    Phase::new(operands, views, 2, 1, axes, w.strides[0], &w.strides[2..], shifts)
+    Phase::new(operands, views, 2, 1, axes, w.strides[0], &w.strides[2..], shifts, None)
 }
 
 #[cfg(test)]

@@ -44,20 +44,21 @@ impl Algorithm for Dots<'_> {
     fn run<L: Lanes>(mut self) {
         let count = self.sums.len().checked_div(self.batch).unwrap_or(0);
         let mut row = 0;
-        while row + 4 <= count {
-            self.row_block::<L, 4>(row);
-            row += 4;
-        }
         while row < count {
-            self.row_block::<L, 1>(row);
-            row += 1;
+            // A single vector leaves registers for more rows, and the rows stream from memory.
+            row += match count - row {
+                8.. if self.batch == 1 => self.row_block::<L, 8>(row),
+                4.. => self.row_block::<L, 4>(row),
+                _ => self.row_block::<L, 1>(row),
+            };
         }
     }
 }
 
 impl Dots<'_> {
+    /// All products of `R` rows. Returns `R`.
     #[inline(always)]
-    fn row_block<L: Lanes, const R: usize>(&mut self, row: usize) {
+    fn row_block<L: Lanes, const R: usize>(&mut self, row: usize) -> usize {
         let mut b = 0;
         while b + 2 <= self.batch {
             self.block::<L, R, 2>(row, b);
@@ -66,6 +67,7 @@ impl Dots<'_> {
         if b < self.batch {
             self.block::<L, R, 1>(row, b);
         }
+        R
     }
 
     #[inline(always)]
