@@ -8,12 +8,12 @@ use situ::eval::{Tensor, evaluate, evaluate_within};
 use situ::functional::functionalize;
 use situ::ir::{Builder, Def, Graph, ValueId, print, verify, verify::captured};
 use situ::ops::{Op, PointFn};
-use situ::pipeline::{self, Options};
+
 use situ::types::{DType, Layout, TensorType};
 
 use crate::functional::generated::{agrees_on, runner};
 use crate::support::controlled::{nodes, program};
-use crate::support::interpreter::{Handle, run_watched};
+use crate::support::interpreter::{self, Handle, run_watched};
 use crate::support::programs::inputs;
 use crate::text::{complaints, graph_of, round_trip};
 use proptest::test_runner::TestCaseError;
@@ -288,7 +288,7 @@ fn museum() {
             Tensor::new(TensorType::new(DType::Bool, Vec::<usize>::new()), vec![1]),
             Tensor::from_i64(&[], &[3]),
         ];
-        let run = run_watched(&graph, &inputs, None).expect("the program runs");
+        let run = interpreter::run(&graph, &inputs).expect("the program runs");
         assert_eq!(run.outputs[0].floats(), *expected, "{what}, interpreted\n{}", print(&graph));
         let (pure, _) = functionalize(&graph, &analyze(&graph)).expect("a verified graph has a functional form");
         let found = evaluate(&pure, &inputs).expect("it can be evaluated");
