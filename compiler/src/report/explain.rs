@@ -2,8 +2,9 @@
 
 use situ_runtime::executable::Space;
 
-use super::words::{grouped, proof, reason, size};
+use super::words::{evidence, grouped, proof, reason, size, unblock};
 use super::{Decisions, is_named};
+use crate::place::Condition;
 use crate::plan::Owner;
 
 /// Explains the value called `name` (with or without `%`); `None` when no buffer has that name, which means that the
@@ -56,6 +57,9 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
     for tie in &placed.ties {
         if is_named(&tie.value, name) {
             said(format!("Tied: it has the bytes of {} ({}): {}.", tie.over, tie.kind.name(), proof(tie, &inputs)));
+            for condition in Condition::ALL {
+                said(format!("  {}: {}.", condition.name(), evidence(tie, condition, &inputs)));
+            }
         } else if is_named(&tie.over, name) {
             said(format!("Its bytes go to {} at {}.", tie.value, tie.step));
         }
@@ -74,9 +78,7 @@ pub fn explain(decisions: &Decisions, name: &str) -> Option<String> {
             format_args!("{} ({})", refused.reason.name(), refused.blame),
             grouped(refused.bytes)
         ));
-        if let Some(hint) = refused.hint {
-            said(format!("To unblock it: {hint}."));
-        }
+        said(format!("To unblock it: {}.", unblock(refused)));
     }
     let rules: Vec<&str> = placed
         .order

@@ -1,9 +1,10 @@
 //! The report for programs. `schema` changes when a field changes its meaning or goes away.
 
 use serde_json::{Map, Value, json};
+use situ_runtime::contract::Permission;
 
 use super::{Decisions, live_at_peak, words};
-use crate::place::{Before, OrderStatus, Proof, Root};
+use crate::place::{Before, Clear, Condition, OrderStatus, Proof, Root, Tied};
 
 /// Version of the fields below.
 pub const SCHEMA: u32 = 1;
@@ -16,6 +17,7 @@ pub fn json(decisions: &Decisions) -> Value {
     let peak = decisions.peak();
     let rules: Map<String, Value> =
         decisions.rules.iter().map(|(rule, uses)| ((*rule).to_string(), json!(uses))).collect();
+    let inputs: Vec<String> = graph.inputs.iter().map(|input| input.name.clone()).collect();
     json!({
         "schema": SCHEMA,
         "name": graph.name,
@@ -37,6 +39,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "bytes": tie.bytes,
             "requested": tie.requested,
             "proof": proof(&tie.proof, decisions),
+            "conditions": conditions(tie, &inputs),
         })).collect::<Vec<_>>(),
         "refusals": placed.refusals.iter().map(|refused| json!({
             "value": refused.value,
@@ -50,6 +53,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "bytes": refused.bytes,
             "requested": refused.requested,
             "hint": refused.hint,
+            "unblock": words::unblock(refused),
         })).collect::<Vec<_>>(),
         "rules": rules,
         "peak_step": planned.peak_step,
@@ -91,6 +95,12 @@ fn order(decisions: &Decisions) -> Value {
     })
 }
 
+/// The evidence for each of the ten conditions, in words.
+fn conditions(tie: &Tied, inputs: &[String]) -> Map<String, Value> {
+    let said = |condition| json!(words::evidence(tie, condition, inputs));
+    Condition::ALL.into_iter().map(|condition| (condition.name().to_string(), said(condition))).collect()
+}
+
 fn proof(proof: &Proof, decisions: &Decisions) -> Value {
     let input = |input: u32| decisions.planned.placed.graph.inputs[input as usize].name.clone();
     let (root, of) = match proof.root {
@@ -99,8 +109,9 @@ fn proof(proof: &Proof, decisions: &Decisions) -> Value {
         Root::State(number) => ("state", Some(input(number))),
     };
     json!({
-        "contract": proof.contract,
+        "contract": proof.contract.map(Permission::name),
         "offset": proof.offset,
+        "bytes": proof.bytes,
         "root": root,
         "input": of,
         "observers": proof.observers.iter().map(|observer| json!({
@@ -111,7 +122,16 @@ fn proof(proof: &Proof, decisions: &Decisions) -> Value {
                 Before::Itself => "itself",
             },
         })).collect::<Vec<_>>(),
+        "operands": proof.operands.iter().map(|operand| json!({
+            "name": operand.name,
+            "clear": match operand.clear {
+                Clear::Apart => "apart",
+                Clear::Beside => "beside",
+                Clear::Permitted(_) => "permitted",
+            },
+        })).collect::<Vec<_>>(),
         "version": proof.version,
         "output": proof.output,
+        "steps": proof.steps,
     })
 }
