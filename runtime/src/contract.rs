@@ -8,7 +8,7 @@
 //! disjoint. A second operand with the same address and layout is permitted where it is listed as well.
 
 use crate::executable::{Access, Write};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, RecurrentFn};
 
 /// Why sharing is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,35 +19,63 @@ pub enum Permission {
     RowLocal,
     /// The element is read by the epilogue, after the core has accumulated its result in scratch.
     Accumulate,
+    /// A line is followed in one direction: the element at an index is read, added to the total, and then written; threads
+    /// take whole lines.
+    Running,
+    /// What a direction starts from is read whole into scratch before what it ends with is written.
+    Carried,
+}
+
+impl Permission {
+    /// The words of reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Permission::SameIndex => "element by element",
+            Permission::RowLocal => "row by row",
+            Permission::Accumulate => "read as the result is stored",
+            Permission::Running => "read before the total is stored",
+            Permission::Carried => "read before the sequence is run",
+        }
+    }
+}
+
+/// Why result `write` may have the bytes of operand `read`, of `reads`, where both have one layout; `None`: it never may.
+pub fn permission(kernel: &Kernel, reads: usize, read: usize, write: usize) -> Option<Permission> {
+    let in_body = read < kernel.body_operands(reads);
+    match kernel {
+        Kernel::Map { .. } => Some(Permission::SameIndex),
+        Kernel::Row { .. } if in_body => Some(Permission::RowLocal),
+        Kernel::Row { .. } => Some(Permission::SameIndex),
+        Kernel::Reduce { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } | Kernel::ConvTranspose { .. }
+            if !in_body =>
+        {
+            Some(Permission::Accumulate)
+        }
+        Kernel::Cumulative { .. } => Some(Permission::Running),
+        // `h0` and `c0`; `h` and `c`.
+        Kernel::Recurrent { function, .. } if write > 0 => {
+            let states = if *function == RecurrentFn::Lstm { 4..6 } else { 4..5 };
+            states.contains(&read).then_some(Permission::Carried)
+        }
+        _ => None,
+    }
 }
 
 /// The `(read, write)` pairs that may share bytes.
 pub fn contract(kernel: &Kernel, reads: &[Access], writes: &[Write]) -> Vec<(usize, usize, Permission)> {
-    // Of the kernels with several results only `Map` loads all its operands before it stores the first.
-    if writes.len() != 1 && !matches!(kernel, Kernel::Map { .. }) {
-        return Vec::new();
-    }
-    let body = kernel.body_operands(reads.len());
-    let permission = |read: usize| match kernel {
-        Kernel::Map { .. } => Some(Permission::SameIndex),
-        Kernel::Row { .. } if read < body => Some(Permission::RowLocal),
-        Kernel::Row { .. } => Some(Permission::SameIndex),
-        Kernel::Reduce { .. } | Kernel::MatMul { .. } | Kernel::Conv { .. } | Kernel::ConvTranspose { .. }
-            if read >= body =>
-        {
-            Some(Permission::Accumulate)
-        }
-        _ => None,
-    };
     let mut permitted = Vec::new();
-    for (index, write) in writes.iter().enumerate() {
-        let target = &write.access;
+    for (index, Write { access: target, .. }) in writes.iter().enumerate() {
         if !target.layout.is_injective() {
             continue;
         }
         for (read, access) in reads.iter().enumerate() {
-            let same = access.dtype.size() == target.dtype.size() && access.layout == target.layout;
-            permitted.extend(permission(read).filter(|_| same).map(|permission| (read, index, permission)));
+            if access.dtype.size() == target.dtype.size()
+                && access.layout.offset == target.layout.offset
+                && access.layout.is_parallel(&target.layout)
+            {
+                let permission = permission(kernel, reads.len(), read, index);
+                permitted.extend(permission.map(|permission| (read, index, permission)));
+            }
         }
     }
     permitted

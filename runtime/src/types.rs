@@ -161,6 +161,13 @@ impl Layout {
         true
     }
 
+    /// Whether both name the same elements in the same order, apart from where they begin: an axis of extent 1 may have any
+    /// stride.
+    pub fn is_parallel(&self, other: &Layout) -> bool {
+        let mut axes = self.shape.iter().zip(self.strides.iter().zip(&other.strides));
+        self.shape == other.shape && axes.all(|(&extent, (a, b))| extent == 1 || a == b)
+    }
+
     /// Whether no two indices name the same element: strides, sorted by size, each step over all smaller ones.
     /// This is sufficient, not necessary; `false` means "not known to be injective".
     pub fn is_injective(&self) -> bool {

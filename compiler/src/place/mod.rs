@@ -12,7 +12,7 @@ mod sharing;
 mod ties;
 mod uses;
 
-pub use proof::{Before, Condition, Home, Observer, Proof, Reason, Refused, Root, TieKind, Tied};
+pub use proof::{Before, Clear, Condition, Home, Observer, Operand, Proof, Reason, Refused, Root, TieKind, Tied};
 
 use situ_runtime::executable::ALIGNMENT;
 
@@ -104,6 +104,13 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
     for (_, buffer) in &mut placed.finals {
         *buffer = BufferId(sharing.value(buffer.index()) as u32);
     }
+    // The last of the ten conditions: what overwrites its operand must not run on it again.
+    let order: Vec<usize> = choice.order.nodes.iter().map(|&node| numbers[node]).collect();
+    let mut once = order.clone();
+    once.sort_unstable();
+    if !once.into_iter().eq(0..placed.nodes.len()) {
+        return Err(fault("a step is not in the order exactly once"));
+    }
     let homes = (0..graph.buffers.len())
         .map(|buffer| Home {
             root: BufferId(sharing.root(sharing.value(buffer)) as u32),
@@ -114,7 +121,7 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
         .map(|buffer| Some(sharing.value(buffer)).filter(|&value| value != buffer).map(|value| BufferId(value as u32)))
         .collect();
     Ok(Placed {
-        order: choice.order.nodes.iter().map(|&node| numbers[node]).collect(),
+        order,
         homes,
         elided,
         order_status: choice.order.status,

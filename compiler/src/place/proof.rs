@@ -4,9 +4,11 @@
 //! hold, and then carries a [`Proof`]; otherwise it is a [`Refused`] with a [`Reason`]. Nothing here decides; `sharing`
 //! does. The text of both is made in `report`, each reason's meaning for a reader stands in `docs/report.md`.
 
+use situ_runtime::contract::Permission;
+
 use crate::lower::BufferId;
 
-/// The ten conditions of a safe tie, in the order in which they are tried.
+/// The ten conditions of a safe tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// The kernel's contract lets the operand and the result share bytes.
@@ -32,6 +34,19 @@ pub enum Condition {
 }
 
 impl Condition {
+    pub const ALL: [Condition; 10] = [
+        Condition::Contract,
+        Condition::Region,
+        Condition::Root,
+        Condition::Observers,
+        Condition::Operands,
+        Condition::Order,
+        Condition::Versions,
+        Condition::Iteration,
+        Condition::Boundary,
+        Condition::Once,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Condition::Contract => "contract",
@@ -107,22 +122,45 @@ pub struct Observer {
     pub before: Before,
 }
 
-/// Why a tie is safe: a field for each condition that has something to say. The two that are the same for every tie
-/// of a straight-line program, `Iteration` (there is none) and `Once` (a step runs once a run), have none.
+/// How another operand of the step keeps clear of what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clear {
+    /// It has other bytes altogether.
+    Apart,
+    /// It is in the same line of bytes, in a region that what is written does not meet.
+    Beside,
+    /// It is at the very place, and the contract permits it as well.
+    Permitted(Permission),
+}
+
+/// Another operand, by the name of its buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operand {
+    pub name: String,
+    pub clear: Clear,
+}
+
+/// Why a tie is safe: the evidence for each condition. `Iteration` alone has no field, because a list of steps has no loop
+/// around it: whatever two steps of it touch, they touch in the same run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// `Contract`: the rule of the kernel that permits it, in words; a tie without a step of its own has none.
-    pub contract: Option<&'static str>,
-    /// `Region`: offset of the shared bytes from the start of the root.
+    /// `Contract`: the rule of the kernel that permits it; a tie without a step of its own has none.
+    pub contract: Option<Permission>,
+    /// `Region`: offset of the shared bytes from the start of the root, and how many there are.
     pub offset: u64,
+    pub bytes: u64,
     /// `Root`.
     pub root: Root,
-    /// `Observers`, `Operands` and `Order`: every reader of the old content.
+    /// `Observers` and `Order`: every reader of the old content; those that were `Added` are the edges of this tie.
     pub observers: Vec<Observer>,
+    /// `Operands`: what else the writing steps read.
+    pub operands: Vec<Operand>,
     /// `Versions`: the place of the new content in the line of versions of these bytes; the first is 0.
     pub version: u32,
     /// `Boundary`: whether the result is a graph output.
     pub output: bool,
+    /// `Once`: the steps that write the new content, each of which is in the order once.
+    pub steps: Vec<String>,
 }
 
 /// A tie that was granted.
@@ -155,7 +193,7 @@ pub enum Reason {
     NotDonated { input: String },
     /// The operand is a weight.
     IsConstant,
-    /// The bytes are state, reserved for the final value of the input.
+    /// The bytes are state that ends as the final value of the input, which would not survive.
     IsState { input: String },
     /// The step reads the operand in another order than it writes the result.
     LayoutDiffers,

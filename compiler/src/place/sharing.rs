@@ -12,13 +12,14 @@
 //! every step's operands must keep clear of its results or be permitted by the contract, and the edges must not close a
 //! cycle. Otherwise the state is put back and the first thing that failed is the reason.
 
+use situ_runtime::contract::{Permission, permission};
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::prepared::workspace_bytes;
 use situ_runtime::kernel::{Kernel, control};
 
 use super::contract::{permits, writes_region};
 use super::dependence::{Dependence, Edge};
-use super::proof::{Before, Observer, Proof, Reason, Root, TieKind};
+use super::proof::{Before, Clear, Observer, Operand, Proof, Reason, Root, TieKind};
 use super::region::{RegionMap, is_clear, is_same};
 use super::uses::Uses;
 use crate::diagnostic::Fault;
@@ -364,6 +365,12 @@ impl<'g> Sharing<'g> {
         }
     }
 
+    /// The reader of `value` that needs what `node` makes, if there is one.
+    fn read_later(&self, value: usize, node: usize) -> Option<Reason> {
+        let late = self.readers(value).into_iter().find(|&reader| self.dependence.is_before_by_data(node, reader))?;
+        Some(Reason::ReadLater { by: self.label(late) })
+    }
+
     pub fn label(&self, node: usize) -> String {
         self.uses.name(self.graph, node)
     }
@@ -423,36 +430,39 @@ impl<'g> Sharing<'g> {
         if found != expected || reads[read].dtype.size() != writes[write].access.dtype.size() {
             return Err(Reason::SizeDiffers { found, expected });
         }
+        let kernel = &self.graph.nodes[node].kernel;
+        if permission(kernel, reads.len(), read, write).is_none() {
+            return Err(Reason::KernelForbids { kernel: kernel.name() });
+        }
         for (value, bytes) in [(old, found), (new, expected)] {
             if self.graph.buffers[value].bytes() != bytes {
                 return Err(Reason::PartialOverlap { whole: self.name(value) });
             }
         }
-        let root = self.writable(old, new)?;
+        if !is_same(&reads[read], &writes[write].access) {
+            return Err(Reason::LayoutDiffers);
+        }
+        // What follows the operand already: a final value, before which the line of the result can come.
+        let follower = self.follower(old).filter(|&follower| follower != new);
+        let root = self.writable(old, follower.unwrap_or(new))?;
         if self.values[old].output {
             return Err(Reason::IsOutput);
         }
-        self.taken(old)?;
+        if follower.is_none() {
+            // Who has the bytes is to blame only where the step could have had them.
+            self.taken(old).map_err(|taken| self.read_later(old, node).unwrap_or(taken))?;
+        }
         let succeeded = match self.values[new].previous {
             None => None,
             // The new value was to follow an input that is dead by then; the whole line of the operand can come between.
             Some((input, Link::Succeed)) if !self.is_pinned(old) => Some(input),
             Some((previous, _)) => return Err(Reason::PlaceFixed { at: self.name(previous) }),
         };
-        if self.values[new].output && matches!(root, Root::State(_)) {
+        if matches!(root, Root::State(_)) && self.line(new).any(|value| self.values[value].output) {
             return Err(Reason::OutputsCollide { with: self.name(self.root(old)) });
         }
         if self.writers(new) != [node] || writes[write].access.layout.len() != self.elements(new) {
             return Err(Reason::PartialOverlap { whole: self.name(new) });
-        }
-        let kernel = &self.graph.nodes[node].kernel;
-        if !is_same(&reads[read], &writes[write].access) {
-            let never = (0..reads.len()).all(|r| permits(kernel, &reads, &writes, r, write).is_none());
-            let body = !matches!(kernel, Kernel::Map { .. });
-            return Err(match never && body {
-                true => Reason::KernelForbids { kernel: kernel.name() },
-                false => Reason::LayoutDiffers,
-            });
         }
         let Some(contract) = permits(kernel, &reads, &writes, read, write) else {
             return Err(Reason::KernelForbids { kernel: kernel.name() });
@@ -463,6 +473,9 @@ impl<'g> Sharing<'g> {
         self.keep(&mut before, new);
         self.values[old].next = Some(new);
         self.values[new].previous = Some((old, Link::Tie));
+        if let Some(follower) = follower {
+            touched.extend(self.defer(&mut before, new, follower));
+        }
         if let Some(input) = succeeded {
             let first = self.root(old);
             self.keep(&mut before, input);
@@ -474,6 +487,27 @@ impl<'g> Sharing<'g> {
         self.finish(before, &touched)?;
         let proof = self.proof(old, new, Some(contract), root);
         Ok(Grant { kind: TieKind::Overwrite, proof })
+    }
+
+    /// The final value that is to follow `value` in the same bytes, without needing it.
+    fn follower(&self, value: usize) -> Option<usize> {
+        let next = self.values[value].next?;
+        matches!(self.values[next].previous, Some((_, Link::Succeed))).then_some(next)
+    }
+
+    /// A value and those that have its bytes after it.
+    fn line(&self, value: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(Some(value), |&at| self.values[at].next)
+    }
+
+    /// Lets `follower` come after the line that `value` begins; the values whose line changed.
+    fn defer(&mut self, before: &mut Undo, value: usize, follower: usize) -> [usize; 2] {
+        let last = self.last(value);
+        self.keep(before, last);
+        self.keep(before, follower);
+        self.values[last].next = Some(follower);
+        self.values[follower].previous = Some((last, Link::Succeed));
+        [last, follower]
     }
 
     /// Settles a trial, or puts everything back.
@@ -488,7 +522,7 @@ impl<'g> Sharing<'g> {
     }
 
     /// The proof of what has just been granted: `new` has the bytes of `old`.
-    fn proof(&self, old: usize, new: usize, contract: Option<&'static str>, root: Root) -> Proof {
+    fn proof(&self, old: usize, new: usize, contract: Option<Permission>, root: Root) -> Proof {
         let writers = self.writers(new);
         let mut readers = self.readers(old);
         if old == new {
@@ -507,7 +541,42 @@ impl<'g> Sharing<'g> {
                 },
             })
             .collect();
-        Proof { contract, offset: 0, root, observers, version: self.version(new), output: self.values[new].output }
+        Proof {
+            contract,
+            offset: 0,
+            bytes: self.graph.buffers[new].bytes(),
+            root,
+            observers,
+            operands: self.clearances(old, new),
+            version: self.version(new),
+            output: self.values[new].output,
+            steps: writers.into_iter().map(|writer| self.label(writer)).collect(),
+        }
+    }
+
+    /// How what else the writers of `new` read keeps clear of it; `old` itself is what the tie is about.
+    fn clearances(&self, old: usize, new: usize) -> Vec<Operand> {
+        let mut operands: Vec<Operand> = Vec::new();
+        for writer in self.writers(new) {
+            let Some((reads, writes)) = self.accesses(writer) else { continue };
+            let kernel = &self.graph.nodes[writer].kernel;
+            let targets: Vec<usize> =
+                (0..writes.len()).filter(|&write| writes[write].access.value as usize == new).collect();
+            for (number, read) in reads.iter().enumerate() {
+                let value = read.value as usize;
+                let permitted = targets.iter().find_map(|&write| permits(kernel, &reads, &writes, number, write));
+                let clear = match permitted {
+                    _ if self.root(value) != self.root(new) => Clear::Apart,
+                    Some(permission) if value == old || value == new => Clear::Permitted(permission),
+                    _ => Clear::Beside,
+                };
+                let operand = Operand { name: self.name(self.graph.nodes[writer].reads[number].value as usize), clear };
+                if !operands.contains(&operand) {
+                    operands.push(operand);
+                }
+            }
+        }
+        operands
     }
 
     /// Takes the copy `node` away: its result becomes another name for (a part of) what it reads, or the other way
@@ -554,11 +623,17 @@ impl<'g> Sharing<'g> {
             return Err(Reason::IsOutput);
         }
         let mut proof_root = Root::Fresh;
+        // What is made of the copy can come before a final value that does not need it.
+        let follower = self.follower(source).filter(|_| !adjacent && t.next.is_some() && t.final_of.is_none());
         if t.next.is_some() {
-            proof_root = self.writable(source, target)?;
+            proof_root = self.writable(source, follower.unwrap_or(target))?;
         }
-        if !adjacent && s.next.is_some() && (t.next.is_some() || t.output || t.final_of.is_some()) {
+        if follower.is_none() && !adjacent && s.next.is_some() && (t.next.is_some() || t.output || t.final_of.is_some())
+        {
             self.taken(source)?;
+        }
+        if follower.is_some() && self.line(target).any(|value| self.values[value].output) {
+            return Err(Reason::OutputsCollide { with: self.name(root) });
         }
         if t.output {
             proof_root = self.may_leave(source)?;
@@ -569,7 +644,10 @@ impl<'g> Sharing<'g> {
         let mut joined = Value { members: [s.members.clone(), t.members.clone()].concat(), ..s.clone() };
         joined.output |= t.output;
         joined.final_of = s.final_of.or(t.final_of);
-        joined.next = if adjacent { t.next } else { s.next.or(t.next) };
+        joined.next = match (adjacent, follower) {
+            (true, _) | (_, Some(_)) => t.next,
+            _ => s.next.or(t.next),
+        };
         match t.previous {
             _ if adjacent => {}
             None => {}
@@ -597,6 +675,9 @@ impl<'g> Sharing<'g> {
                 *previous = source;
             }
             touched.push(next);
+            if let Some(follower) = follower {
+                touched.extend(self.defer(&mut before, next, follower));
+            }
         }
         let kind = match (t.final_of, t.next) {
             (Some(_), _) => TieKind::Final,
@@ -675,6 +756,7 @@ impl<'g> Sharing<'g> {
             None => self.proof(target, target, None, root),
         };
         proof.offset = map.offset() as u64 * self.graph.buffers[target].ty.dtype.size() as u64;
+        proof.bytes = self.graph.buffers[source].bytes();
         Ok(Grant { kind: TieKind::Emplace, proof })
     }
 

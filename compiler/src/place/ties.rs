@@ -7,13 +7,15 @@
 //!
 //! Order and ties are chosen together, in rounds. One round lets ties add edges freely and orders the steps under them;
 //! another orders the steps first and grants only what that order allows, since an edge can cost more at the peak than
-//! its tie saves. The lower measured peak wins. A part whose place in a larger value keeps that value alive too long is
-//! taken out again.
+//! its tie saves; each is done with several rankings of the candidates. The best order found is then taken for the order
+//! to obey, and ties that others wanted are forbidden, one at a time, as long as that helps. The lowest measured peak
+//! wins, then the most bytes. A part whose place in a larger value keeps that value alive too long is taken out again.
+//! `memory::choice` holds all of it against the best choice there is.
 
 use std::collections::BTreeSet;
 
 use super::order::{self, Object, Order, Problem};
-use super::proof::{Reason, Refused, TieKind, Tied};
+use super::proof::{Before, Reason, Refused, TieKind, Tied};
 use super::sharing::{Grant, Sharing};
 use super::uses::Uses;
 use super::{OrderStatus, PlaceOptions};
@@ -26,6 +28,12 @@ const MAX_TRIALS_IF_LARGE: usize = 6;
 
 /// A round of trial has this share of the search.
 const TRIAL_SHARE: u64 = 16;
+
+/// Rounds in which the best order is the one to obey.
+const MAX_ROUNDS: usize = 2;
+
+/// Granted ties that are forbidden on trial.
+const MAX_SWAPS: usize = 12;
 
 /// From this many nodes on a graph is large.
 const LARGE: usize = 600;
@@ -46,7 +54,7 @@ pub(super) struct Choice<'g> {
 /// Chooses.
 pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &PlaceOptions) -> Result<Choice<'g>, Fault> {
     let start = Sharing::new(graph, uses, options.threads)?;
-    let mut round = Round { graph, uses, options, start: &start, limit: options.search_limit };
+    let mut round = Round { graph, uses, options, start: &start, limit: options.search_limit, is_thorough: true };
     let mut best = round.best(&BTreeSet::new());
     if !options.inplace || graph.nodes.len() > MAX_NODES_FOR_TRIALS {
         return Ok(best.choice);
@@ -67,15 +75,17 @@ pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &Place
     groups.sort_by_key(|(target, _)| (!at_peak(*target), std::cmp::Reverse(graph.buffers[*target].bytes()), *target));
     // Every copy gone (above), every copy kept, and then one group after the other the other way round.
     round.limit = options.search_limit / TRIAL_SHARE;
+    round.is_thorough = false;
     let mut withdrawn = BTreeSet::new();
-    let mut attempt = |candidate: BTreeSet<usize>, withdrawn: &mut BTreeSet<usize>| {
-        let other = round.best(&candidate);
-        if other.key() < best.key() {
-            best = other;
-            *withdrawn = candidate;
-        }
-    };
-    attempt(groups.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect(), &mut withdrawn);
+    let attempt =
+        |candidate: BTreeSet<usize>, round: &Round<'_, 'g>, best: &mut Attempt<'g>, withdrawn: &mut BTreeSet<usize>| {
+            let other = round.best(&candidate);
+            if other.key() < best.key() {
+                *best = other;
+                *withdrawn = candidate;
+            }
+        };
+    attempt(groups.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect(), &round, &mut best, &mut withdrawn);
     let trials = if graph.nodes.len() > LARGE { MAX_TRIALS_IF_LARGE } else { MAX_TRIALS };
     for (_, nodes) in groups.iter().take(trials) {
         let mut candidate = withdrawn.clone();
@@ -84,8 +94,22 @@ pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &Place
                 candidate.insert(*node);
             }
         }
-        attempt(candidate, &mut withdrawn);
+        attempt(candidate, &round, &mut best, &mut withdrawn);
     }
+    // Copies of a group that need not be kept with the others.
+    for node in withdrawn.clone().into_iter().take(trials) {
+        let mut candidate = withdrawn.clone();
+        candidate.remove(&node);
+        attempt(candidate, &round, &mut best, &mut withdrawn);
+    }
+    (round.limit, round.is_thorough) = (options.search_limit, true);
+    if !withdrawn.is_empty() {
+        let other = round.best(&withdrawn);
+        if other.key() < best.key() {
+            best = other;
+        }
+    }
+    (round.limit, round.is_thorough) = (options.search_limit / TRIAL_SHARE, false);
     // Why each copy that was kept was kept: what it would be without.
     for &node in withdrawn.iter().take(trials) {
         let mut candidate = withdrawn.clone();
@@ -105,10 +129,36 @@ pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &Place
 }
 
 /// A tie that may be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Candidate {
     Copy { node: usize },
     Overwrite { node: usize, read: usize, write: usize },
+}
+
+/// What comes first among candidates.
+#[derive(Clone, Copy, Debug)]
+enum Ranking {
+    /// Those with the fewest readers that nothing orders before the step yet, then the largest.
+    Readers,
+    /// The largest, then those with the fewest such readers.
+    Bytes,
+    /// As `Readers`, and among equals those at the end of the program.
+    LastFirst,
+}
+
+impl Ranking {
+    const ALL: [Ranking; 3] = [Ranking::Readers, Ranking::Bytes, Ranking::LastFirst];
+}
+
+/// How one attempt goes about it.
+#[derive(Clone, Copy)]
+struct Plan<'p> {
+    ranking: Ranking,
+    /// Roots whose bytes count twice.
+    at_peak: &'p BTreeSet<usize>,
+    /// An order that ties must not change.
+    sequence: Option<&'p [usize]>,
+    forbidden: &'p BTreeSet<Candidate>,
 }
 
 /// What every attempt starts from.
@@ -119,6 +169,8 @@ struct Round<'r, 'g> {
     start: &'r Sharing<'g>,
     /// Nodes of the search for an order.
     limit: u64,
+    /// Whether to try every ranking, and to forbid ties on trial.
+    is_thorough: bool,
 }
 
 /// A choice with what is needed to improve on it.
@@ -130,6 +182,8 @@ struct Attempt<'g> {
     /// Roots that are live at the peak.
     at_peak: BTreeSet<usize>,
     tied_bytes: u64,
+    /// Ties whose operand another result could have had, or for which edges were added.
+    contested: Vec<Candidate>,
 }
 
 impl Attempt<'_> {
@@ -157,20 +211,61 @@ impl Ledger<'_> {
 }
 
 impl<'g> Round<'_, 'g> {
-    /// The better of the two ways to couple order and ties.
+    /// The best of the ways to couple order and ties.
     fn best(&self, withdrawn: &BTreeSet<usize>) -> Attempt<'g> {
         let (sharing, ledger) = self.copies(withdrawn);
         let (problem, live) = problem(self.graph, &sharing);
         let source: Vec<usize> = (0..live.len()).collect();
         let ordered = order::order(&problem, &[source], self.limit);
         let at_peak = roots_at_peak(self.graph, &sharing, &problem, &live, &ordered.nodes);
-        let free = self.overwrites(sharing.clone(), ledger.clone(), &at_peak, None, &[]);
-        if self.graph.nodes.len() > MAX_NODES_FOR_TRIALS {
-            return free;
-        }
         let sequence: Vec<usize> = ordered.nodes.iter().map(|&node| live[node]).collect();
-        let bound = self.overwrites(sharing, ledger, &at_peak, Some(&sequence), &[]);
-        if bound.key() < free.key() { bound } else { free }
+        let none = BTreeSet::new();
+        let run = |plan: &Plan| self.overwrites(sharing.clone(), ledger.clone(), plan);
+        let first = Plan { ranking: Ranking::ALL[0], at_peak: &at_peak, sequence: None, forbidden: &none };
+        let mut best = run(&first);
+        let nodes = self.graph.nodes.len();
+        if !self.options.inplace || nodes > MAX_NODES_FOR_TRIALS {
+            return best;
+        }
+        let mut plan = first;
+        let is_thorough = self.is_thorough && nodes <= LARGE;
+        let rankings = if is_thorough { &Ranking::ALL[..] } else { &Ranking::ALL[..1] };
+        for (number, &ranking) in rankings.iter().enumerate() {
+            for sequence in [None, Some(&sequence[..])] {
+                if (number, sequence) == (0, None) {
+                    continue;
+                }
+                let tried = Plan { ranking, at_peak: &at_peak, sequence, forbidden: &none };
+                let other = run(&tried);
+                if other.key() < best.key() {
+                    (best, plan) = (other, tried);
+                }
+            }
+        }
+        if !is_thorough {
+            return best;
+        }
+        // The best order as the one to obey; what it leaves room for may have been refused before.
+        for _ in 0..MAX_ROUNDS {
+            let (sequence, at_peak) = (best.choice.order.nodes.clone(), best.at_peak.clone());
+            let other = run(&Plan { at_peak: &at_peak, sequence: Some(&sequence), ..plan });
+            if other.key() >= best.key() {
+                break;
+            }
+            best = other;
+        }
+        // One granted tie after the other is forbidden, where somebody else wanted the bytes or an edge was added for it.
+        let mut forbidden = BTreeSet::new();
+        for contested in best.contested.clone().into_iter().take(MAX_SWAPS) {
+            let mut more = forbidden.clone();
+            more.insert(contested);
+            let other = run(&Plan { forbidden: &more, ..plan });
+            if other.key() < best.key() {
+                best = other;
+                forbidden = more;
+            }
+        }
+        best
     }
 
     /// Elides what copies can be elided.
@@ -210,36 +305,28 @@ impl<'g> Round<'_, 'g> {
         (sharing, ledger)
     }
 
-    /// Lets results overwrite operands, then orders the steps. With `sequence`, only where that order allows it.
-    fn overwrites<'l>(
-        &self,
-        mut sharing: Sharing<'g>,
-        mut ledger: Ledger<'l>,
-        at_peak: &BTreeSet<usize>,
-        sequence: Option<&[usize]>,
-        sources: &[Vec<usize>],
-    ) -> Attempt<'g> {
+    /// Lets results overwrite operands, then orders the steps.
+    fn overwrites<'l>(&self, mut sharing: Sharing<'g>, mut ledger: Ledger<'l>, plan: &Plan) -> Attempt<'g> {
         let graph = self.graph;
         let mut position = vec![0usize; graph.nodes.len()];
-        for (at, &node) in sequence.unwrap_or_default().iter().enumerate() {
+        for (at, &node) in plan.sequence.unwrap_or_default().iter().enumerate() {
             position[node] = at;
         }
-        for candidate in self.candidates(&sharing, at_peak) {
+        let mut granted: Vec<(Candidate, usize, bool)> = Vec::new();
+        let mut wanted = BTreeSet::new();
+        for candidate in self.candidates(&sharing, plan) {
             let Candidate::Overwrite { node, read, write } = candidate else { continue };
             let access = &graph.nodes[node].writes[write].access;
             let result = sharing.value(access.value as usize);
             let operand = sharing.value(graph.nodes[node].reads[read].value as usize);
-            if sharing.next(operand) == Some(result) {
+            if sharing.next(operand) == Some(result) || plan.forbidden.contains(&candidate) {
                 continue;
             }
             let outcome = if !ledger.admits(&graph.buffer(access.value).name) {
                 Err(Reason::Withheld)
             } else {
-                let late = match sequence {
-                    Some(_) => sharing.readers(operand).into_iter().find(|&reader| position[reader] > position[node]),
-                    None => None,
-                };
-                match late {
+                let mut late = plan.sequence.map_or(Vec::new(), |_| sharing.readers(operand)).into_iter();
+                match late.find(|&reader| position[reader] > position[node]) {
                     Some(by) if !sharing.dependence().is_before_by_data(node, by) => {
                         let label = sharing.label(by);
                         Err(Reason::AntiDependenceCycle { through: label.clone(), by: label })
@@ -248,15 +335,25 @@ impl<'g> Round<'_, 'g> {
                 }
             };
             match outcome {
-                Ok(grant) => ledger.ties.push(tied(graph, self.uses, &candidate, grant)),
-                Err(reason) => ledger.refusals.push((candidate, reason)),
+                Ok(grant) => {
+                    let adds = grant.proof.observers.iter().any(|observer| observer.before == Before::Added);
+                    granted.push((candidate, operand, adds));
+                    ledger.ties.push(tied(graph, self.uses, &candidate, grant));
+                }
+                Err(reason) => {
+                    if matches!(reason, Reason::AlreadyTaken { .. } | Reason::AntiDependenceCycle { .. }) {
+                        wanted.insert(operand);
+                    }
+                    ledger.refusals.push((candidate, reason));
+                }
             }
         }
+        let contested = granted.into_iter().filter(|(_, operand, adds)| *adds || wanted.contains(operand));
+        let contested = contested.map(|(candidate, ..)| candidate).collect();
         let (problem, live) = problem(graph, &sharing);
         let mut starts: Vec<Vec<usize>> = vec![(0..live.len()).collect()];
         let compact = compact(graph, &live);
-        let given = sources.iter().map(|s| s.as_slice()).chain(sequence);
-        starts.extend(given.map(|s| s.iter().map(|&node| compact[node]).collect::<Vec<_>>()));
+        starts.extend(plan.sequence.map(|sequence| sequence.iter().map(|&node| compact[node]).collect()));
         let source_peak = problem.is_valid(&starts[0]).then(|| problem.peak(&starts[0]));
         let mut order = order::order(&problem, &starts, self.limit);
         let at_peak = roots_at_peak(graph, &sharing, &problem, &live, &order.nodes);
@@ -272,11 +369,11 @@ impl<'g> Round<'_, 'g> {
             .collect();
         let refusals = self.refusals(&sharing, ledger.refusals);
         let choice = Choice { sharing, ties: ledger.ties, refusals, order, source_peak };
-        Attempt { choice, elided: ledger.elided, copies_refused, at_peak, tied_bytes }
+        Attempt { choice, elided: ledger.elided, copies_refused, at_peak, tied_bytes, contested }
     }
 
     /// Results and operands that could share bytes by their size, the most promising first.
-    fn candidates(&self, sharing: &Sharing<'g>, at_peak: &BTreeSet<usize>) -> Vec<Candidate> {
+    fn candidates(&self, sharing: &Sharing<'g>, plan: &Plan) -> Vec<Candidate> {
         let graph = self.graph;
         let mut ranked = Vec::new();
         for (number, node) in graph.nodes.iter().enumerate() {
@@ -302,11 +399,18 @@ impl<'g> Round<'_, 'g> {
                         .filter(|&reader| reader != number && !sharing.dependence().is_before(reader, number))
                         .count();
                     let result = sharing.value(write.access.value as usize);
-                    let live = [operand, result].iter().any(|&value| at_peak.contains(&sharing.root(value)));
+                    let live = [operand, result].iter().any(|&value| plan.at_peak.contains(&sharing.root(value)));
                     let weight = new.bytes() * if live { 2 } else { 1 };
                     let asked = node.requests.iter().position(|&request| request == (r, w)).unwrap_or(usize::MAX);
                     let candidate = Candidate::Overwrite { node: number, read: r, write: w };
-                    ranked.push(((unordered, std::cmp::Reverse(weight), asked, number, w, r), candidate));
+                    let weight = std::cmp::Reverse(weight);
+                    // The least rank is tried first.
+                    let rank = match plan.ranking {
+                        Ranking::Readers => (unordered as u64, weight, 0),
+                        Ranking::Bytes => (0, weight, unordered as u64),
+                        Ranking::LastFirst => (unordered as u64, weight, (graph.nodes.len() - number) as u64),
+                    };
+                    ranked.push(((rank, asked, number, w, r), candidate));
                 }
             }
         }
@@ -415,7 +519,7 @@ fn refusal(graph: &KernelGraph, uses: &Uses, candidate: &Candidate, reason: Reas
         Reason::NotDonated { .. } => Some("declare the input `donate` if the caller does not need it afterwards"),
         Reason::IsOutput => Some("return a copy of it, or do not return it"),
         Reason::LayoutDiffers => Some("keep the operand in the order in which it is read"),
-        Reason::IsState { .. } => Some("write the new state last, after everything that reads the old one"),
+        Reason::IsState { .. } => Some("let the new state be made last, or be a copy"),
         _ => None,
     };
     let kind = match candidate {

@@ -3,11 +3,12 @@
 use situ_runtime::executable::Space;
 
 use super::origin::{absorbed, origin};
-use super::words::{grouped, proof, reason, size};
+use super::words::{evidence, grouped, proof, reason, size, unblock};
 use super::{Decisions, Part, is_named};
 use crate::alias;
 use crate::ir::{Graph, ValueId};
 use crate::pipeline::Compilation;
+use crate::place::Condition;
 use crate::plan::{Owner, Planned};
 
 /// Explains the value of `source` called `name` (with or without `%`): its bytes in the source, then what became of it. Also
@@ -34,7 +35,7 @@ pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<
 }
 
 /// Where the value called `name` lives and why; `None` when it has no bytes of its own.
-fn placement(decisions: &Decisions, name: &str) -> Option<String> {
+pub fn placement(decisions: &Decisions, name: &str) -> Option<String> {
     let told: String = decisions.parts().map(|part| placement_in(part, name)).collect();
     (!told.is_empty()).then_some(told)
 }
@@ -94,6 +95,9 @@ fn placement_in(part: Part, name: &str) -> String {
     for tie in &placed.ties {
         if is_named(&tie.value, name) {
             said(format!("Tied: it has the bytes of {} ({}): {}.", tie.over, tie.kind.name(), proof(tie, &inputs)));
+            for condition in Condition::ALL {
+                said(format!("  {}: {}.", condition.name(), evidence(tie, condition, &inputs)));
+            }
         } else if is_named(&tie.over, name) {
             said(format!("Its bytes go to {} at {}.", tie.value, tie.step));
         }
@@ -112,9 +116,7 @@ fn placement_in(part: Part, name: &str) -> String {
             format_args!("{} ({})", refused.reason.name(), refused.blame),
             grouped(refused.bytes)
         ));
-        if let Some(hint) = refused.hint {
-            said(format!("To unblock it: {hint}."));
-        }
+        said(format!("To unblock it: {}.", unblock(refused)));
     }
     let rules: Vec<&str> = placed
         .order

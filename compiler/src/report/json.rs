@@ -1,9 +1,10 @@
 //! The report for programs. `schema` changes when a field changes its meaning or goes away.
 
 use serde_json::{Map, Value, json};
+use situ_runtime::contract::Permission;
 
 use super::{Decisions, Part, live_at_peak, words};
-use crate::place::{Before, OrderStatus, Proof, Root};
+use crate::place::{Before, Clear, Condition, OrderStatus, Proof, Root, Tied};
 use crate::plan::Planned;
 
 /// Version of the fields below.
@@ -42,6 +43,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "bytes": tie.bytes,
             "requested": tie.requested,
             "proof": proof(&tie.proof, &part),
+            "conditions": conditions(tie, &part),
         })).collect::<Vec<_>>(),
         "refusals": each(decisions, |planned| &planned.placed.refusals).map(|(part, refused)| json!({
             "body": part.body,
@@ -56,6 +58,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "bytes": refused.bytes,
             "requested": refused.requested,
             "hint": refused.hint,
+            "unblock": words::unblock(refused),
         })).collect::<Vec<_>>(),
         "rules": rules,
         "peak_step": planned.peak_step,
@@ -122,6 +125,13 @@ fn order(decisions: &Decisions) -> Value {
     })
 }
 
+/// The evidence for each of the ten conditions, in words.
+fn conditions(tie: &Tied, part: &Part) -> Map<String, Value> {
+    let inputs: Vec<String> = part.planned.placed.graph.inputs.iter().map(|input| input.name.clone()).collect();
+    let said = |condition| json!(words::evidence(tie, condition, &inputs));
+    Condition::ALL.into_iter().map(|condition| (condition.name().to_string(), said(condition))).collect()
+}
+
 fn proof(proof: &Proof, part: &Part) -> Value {
     let input = |input: u32| part.planned.placed.graph.inputs[input as usize].name.clone();
     let (root, of) = match proof.root {
@@ -130,8 +140,9 @@ fn proof(proof: &Proof, part: &Part) -> Value {
         Root::State(number) => ("state", Some(input(number))),
     };
     json!({
-        "contract": proof.contract,
+        "contract": proof.contract.map(Permission::name),
         "offset": proof.offset,
+        "bytes": proof.bytes,
         "root": root,
         "input": of,
         "observers": proof.observers.iter().map(|observer| json!({
@@ -142,7 +153,16 @@ fn proof(proof: &Proof, part: &Part) -> Value {
                 Before::Itself => "itself",
             },
         })).collect::<Vec<_>>(),
+        "operands": proof.operands.iter().map(|operand| json!({
+            "name": operand.name,
+            "clear": match operand.clear {
+                Clear::Apart => "apart",
+                Clear::Beside => "beside",
+                Clear::Permitted(_) => "permitted",
+            },
+        })).collect::<Vec<_>>(),
         "version": proof.version,
         "output": proof.output,
+        "steps": proof.steps,
     })
 }

@@ -1,6 +1,8 @@
 //! Numbers and sentences that several reports share.
 
-use crate::place::{Before, Proof, Reason, Refused, Root, TieKind, Tied};
+use situ_runtime::contract::Permission;
+
+use crate::place::{Before, Clear, Condition, Proof, Reason, Refused, Root, TieKind, Tied};
 
 /// `6,422,528`.
 pub(super) fn grouped(number: u64) -> String {
@@ -54,7 +56,7 @@ pub(super) fn reason(refused: &Refused) -> String {
         Reason::IsOutput => format!("{over} is returned to the caller"),
         Reason::NotDonated { input } => format!("the caller keeps input {input}"),
         Reason::IsConstant => format!("{over} is a weight"),
-        Reason::IsState { input } => format!("the bytes of {input} wait for its final value"),
+        Reason::IsState { input } => format!("the bytes of {input} are state and end as its final value"),
         Reason::LayoutDiffers => format!("{over} is read in another order than {value} is written"),
         Reason::SizeDiffers { found, expected } => {
             format!("{over} has {} bytes, {value} {}", grouped(*found), grouped(*expected))
@@ -68,6 +70,7 @@ pub(super) fn reason(refused: &Refused) -> String {
         }
         Reason::OutputsCollide { with } => format!("{value} and {with} both belong to the caller"),
         Reason::PlaceFixed { at } => format!("{over} already has its bytes in {at}"),
+        Reason::RaisesPeak { from, to } if from == to => "safe, but ties that save more would be lost".to_string(),
         Reason::RaisesPeak { from, to } => {
             format!("safe, but the peak would rise from {} to {}", grouped(*from), grouped(*to))
         }
@@ -80,7 +83,7 @@ pub(super) fn proof(tied: &Tied, inputs: &[String]) -> String {
     let Proof { contract, root, observers, output, .. } = &tied.proof;
     let mut phrases = Vec::new();
     phrases.push(match tied.kind {
-        TieKind::Overwrite => contract.unwrap_or("same index").to_string(),
+        TieKind::Overwrite => contract.map_or("the same bytes", Permission::name).to_string(),
         TieKind::Forward => "the copy moved nothing but a name".to_string(),
         TieKind::Update => "written in the bytes of its base".to_string(),
         TieKind::Emplace => "written where it is needed".to_string(),
@@ -108,6 +111,110 @@ pub(super) fn proof(tied: &Tied, inputs: &[String]) -> String {
         phrases.push("an output".into());
     }
     phrases.join("; ")
+}
+
+/// What the proof has to say on one condition.
+pub(super) fn evidence(tied: &Tied, condition: Condition, inputs: &[String]) -> String {
+    let Proof { contract, offset, bytes, root, observers, operands, version, output, steps } = &tied.proof;
+    let all = |names: Vec<&str>| if names.is_empty() { "none".to_string() } else { names.join(", ") };
+    match condition {
+        Condition::Contract => match contract {
+            Some(permission) => format!("{}: {}", tied.step, permission.name()),
+            None => "no kernel reads and writes these bytes in one step because of it".into(),
+        },
+        Condition::Region => {
+            format!("{} bytes at {} of the root, each named once, in one order", grouped(*bytes), grouped(*offset))
+        }
+        Condition::Root => match root {
+            Root::Fresh => "the program's own memory".into(),
+            Root::Donated(input) => format!("input {}, which the caller gave up", name(inputs, *input)),
+            Root::State(input) => format!("input {}, which is state", name(inputs, *input)),
+        },
+        Condition::Observers => {
+            let known = |before: Before| {
+                all(observers.iter().filter(|o| o.before == before).map(|o| o.step.as_str()).collect::<Vec<_>>())
+            };
+            format!(
+                "readers of the old content: by data before it {}; the step itself {}; put before it {}",
+                known(Before::Data),
+                known(Before::Itself),
+                known(Before::Added)
+            )
+        }
+        Condition::Operands => {
+            let clear = |wanted: fn(&Clear) -> bool| {
+                all(operands.iter().filter(|o| wanted(&o.clear)).map(|o| o.name.as_str()).collect::<Vec<_>>())
+            };
+            format!(
+                "elsewhere {}; beside it {}; at the place, permitted {}",
+                clear(|clear| *clear == Clear::Apart),
+                clear(|clear| *clear == Clear::Beside),
+                clear(|clear| matches!(clear, Clear::Permitted(_)))
+            )
+        }
+        Condition::Order => {
+            let added = observers.iter().filter(|observer| observer.before == Before::Added).count();
+            match added {
+                0 => "no edge was added".into(),
+                _ => format!("{} added, and the steps still have an order", count(added, "edge")),
+            }
+        }
+        Condition::Versions => format!("version {version} of its bytes"),
+        Condition::Iteration => "one list of steps, which nothing repeats".into(),
+        Condition::Boundary => match output {
+            true => "an output, with bytes that no other output, input or weight has".into(),
+            false => "not an output".into(),
+        },
+        Condition::Once => format!("written by {}, in the order once", all(steps.iter().map(String::as_str).collect())),
+    }
+}
+
+/// What would let a refused tie stand, and what that would cost.
+pub(super) fn unblock(refused: &Refused) -> String {
+    let Refused { value, over, step, bytes, .. } = refused;
+    let cost = grouped(*bytes);
+    match &refused.reason {
+        Reason::ReadLater { by } => {
+            format!(
+                "let {by} read a copy of {over}, or something else; the copy has the same {cost} bytes, but a shorter life may be cheaper"
+            )
+        }
+        Reason::AntiDependenceCycle { by, through } if by == through => {
+            format!("nothing: with {by} before {step} more than {cost} bytes would be live at the peak")
+        }
+        Reason::AntiDependenceCycle { by, .. } => {
+            format!("let {by} not depend on {step} by way of other ties; `--only-tie {value}` grants this one alone")
+        }
+        Reason::IsOutput => format!("return a copy of {over} ({cost} bytes moved), or do not return it"),
+        Reason::NotDonated { input } => format!("declare {input} `donate`; the caller then loses its {cost} bytes"),
+        Reason::IsConstant => "nothing: a weight is there for every run".into(),
+        Reason::IsState { input } => {
+            format!("let the new {input} be made last, or be a copy of {over} ({cost} bytes moved)")
+        }
+        Reason::LayoutDiffers => {
+            format!("keep {over} in the order in which {step} reads it; its other readers then read it across")
+        }
+        Reason::SizeDiffers { .. } => "compute both in one element type".into(),
+        Reason::KernelForbids { kernel } => {
+            format!("nothing: a {kernel} needs {over} until its end; {cost} bytes are the price of it")
+        }
+        Reason::CannotWriteRegion { .. } => {
+            format!("let {value} be stored in the order in which {step} writes; else {cost} bytes are moved")
+        }
+        Reason::AlreadyTaken { by } => {
+            format!("let {by} come later or not overwrite {over}; it then needs {cost} bytes itself")
+        }
+        Reason::PartialOverlap { whole } => format!("take {over} out of {whole}, by a copy of {cost} bytes"),
+        Reason::OtherOperandOverlaps { by, operand } => {
+            format!("set aside what {by} reads of {operand} first, by a copy of at most {cost} bytes")
+        }
+        Reason::OutputsCollide { with } => format!("return one of {value} and {with}"),
+        Reason::PlaceFixed { at } => {
+            format!("compute {over} instead of taking it from {at}; else {cost} bytes are moved")
+        }
+        Reason::RaisesPeak { .. } => format!("nothing: {cost} bytes are moved so that the peak is lower"),
+        Reason::Withheld => "leave out `--no-inplace`, `--tie-limit` and `--only-tie`".into(),
+    }
 }
 
 fn name(inputs: &[String], input: u32) -> &str {

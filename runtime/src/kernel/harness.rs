@@ -1,6 +1,8 @@
 //! Runs kernels on generated operands for tests: untied and tied, shifted in memory, on every instruction set and
 //! several threads, and against their scalar meanings.
 
+use std::sync::OnceLock;
+
 use crate::executable::{Access, Write};
 use crate::kernel::call::{Call, Operand, Source, Target, Threads};
 use crate::kernel::domain::{for_each_index, position};
@@ -111,20 +113,24 @@ impl Case {
 
     /// The elements of every result, in row-major order of its layout, by the kernel's scalar meaning.
     pub(crate) fn expected(&self) -> Vec<Vec<u64>> {
-        self.execute(&How::plain(), &|_, call| reference::run(&self.kernel, call), 256, None)
+        self.execute(
+            &How::plain(),
+            &|_, call| reference::run(&self.kernel, call),
+            reference::workspace_bytes(&self.kernel),
+            None,
+        )
     }
 
     /// As [`expected`](Self::expected), with operands tied as `how` says, whatever the contract.
     pub(crate) fn expected_tied(&self, how: &How) -> Vec<Vec<u64>> {
-        self.execute(how, &|_, call| reference::run(&self.kernel, call), 256, None)
+        self.execute(how, &|_, call| reference::run(&self.kernel, call), reference::workspace_bytes(&self.kernel), None)
     }
 
     /// The elements of every result, in row-major order of its layout. Panics when the kernel writes anything else.
     pub(crate) fn run(&self, how: &How) -> Vec<Vec<u64>> {
         let prepared = prepare(&self.kernel, &self.reads, &self.writes, how.threads).expect("the case is valid");
-        let pool = (how.threads > 1)
-            .then(|| rayon::ThreadPoolBuilder::new().num_threads(how.threads).build().expect("threads can be started"));
-        self.execute(how, &|isa, call| prepared.run(isa, call), prepared.workspace_bytes(), pool.as_ref())
+        let pool = (how.threads > 1).then(|| pool(how.threads));
+        self.execute(how, &|isa, call| prepared.run(isa, call), prepared.workspace_bytes(), pool)
     }
 
     fn execute(
@@ -205,8 +211,8 @@ impl Case {
         after.collect()
     }
 
-    /// Runs on every instruction set, with 1, 2 and 3 threads, shifted in memory, and with each of `ties`: all must
-    /// agree bit for bit on one instruction set, and with the scalar meaning within `slack`.
+    /// Runs on every instruction set, with 1, 2, 3 and 7 threads, shifted in memory, and with each of `ties` where it is and
+    /// shifted: all must agree bit for bit on one instruction set, and with the scalar meaning within `slack`.
     pub(crate) fn check(&self, ties: &[&[(usize, usize)]], slack: f64) {
         let expected = self.expected();
         for isa in Isa::available() {
@@ -225,16 +231,22 @@ impl Case {
                     );
                 }
             }
-            for threads in [1, 2, 3] {
-                for (shift, ties) in
-                    [(0, &[][..]), (1, &[]), (3, &[])].into_iter().chain(ties.iter().map(|ties| (0, *ties)))
-                {
+            for threads in [1, 2, 3, 7] {
+                let tied = ties.iter().flat_map(|ties| [(0, *ties), (1, *ties)]);
+                for (shift, ties) in [(0, &[][..]), (1, &[]), (3, &[])].into_iter().chain(tied) {
                     let how = How { isa, threads, ties, shift };
                     assert!(self.run(&how) == plain, "{how:?} differs: {:?} on {:?}", self.kernel, self.reads);
                 }
             }
         }
     }
+}
+
+/// The pool of so many threads, started once.
+fn pool(threads: usize) -> &'static rayon::ThreadPool {
+    static POOLS: [OnceLock<rayon::ThreadPool>; 8] = [const { OnceLock::new() }; 8];
+    POOLS[threads]
+        .get_or_init(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started"))
 }
 
 fn show(dtype: DType, bits: u64) -> f64 {

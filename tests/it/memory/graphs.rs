@@ -10,7 +10,7 @@ use situ::types::{DType, InputMode, TensorType};
 use situ_runtime::check::check_plan;
 use situ_runtime::executable::{Access, Distinct, InputPort, OutputPort, Plan, PlannedValue, Space, Step, Write};
 use situ_runtime::kernel::prepared::workspace_bytes;
-use situ_runtime::kernel::{CumulativeFn, Kernel};
+use situ_runtime::kernel::{Kernel, ResizeAxis, ResizeFn};
 use situ_runtime::point::{PointFn, PointInstr, Program};
 
 /// A graph under construction; all values are `f32`.
@@ -97,13 +97,17 @@ impl Builder {
         self.map(name, reads)
     }
 
-    /// A kernel that forbids every tie.
-    pub fn cumulative(&mut self, name: &str, operand: BufferId) -> BufferId {
+    /// A kernel that forbids every tie: a resize to the same size, which reads neighbours.
+    pub fn resized(&mut self, name: &str, operand: BufferId) -> BufferId {
         let read = self.read(operand);
         let result = self.buffer(name, &read.layout.shape.clone());
         let write = Write { access: self.read(result), base: None };
-        let kernel = Kernel::Cumulative { function: CumulativeFn::Sum, axis: 0, exclusive: false, reverse: false };
-        self.node("cumsum", kernel, vec![read], vec![write]);
+        let [zero, one] = [0.0f64, 1.0].map(f64::to_bits);
+        let axis = ResizeAxis { offset: zero, numerator: one, denominator: one, shift: zero, support: one };
+        let axes = vec![axis; read.layout.rank()];
+        let function = ResizeFn::Linear { exclude_outside: false };
+        let kernel = Kernel::Resize { function, axes, extrapolation: None };
+        self.node("resize", kernel, vec![read], vec![write]);
         result
     }
 

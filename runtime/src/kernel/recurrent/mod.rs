@@ -177,14 +177,18 @@ impl PreparedRecurrent {
             let operand = &reads[operand];
             Ok(Source { floats: Floats::new(body_bytes(operand)?, self.dtype)?, layout: operand.layout })
         };
+        let initial = |operand: usize| match reads[operand].source {
+            crate::kernel::call::Source::Written(write) => Ok(Initial::Written(write)),
+            crate::kernel::call::Source::Bytes(_) => floats(operand).map(Initial::Bytes),
+        };
         let lstm = matches!(self.kind, Kind::Lstm { .. });
         let operands = Operands {
             x: floats(0)?,
             w: floats(1)?,
             r: floats(2)?,
             bias: floats(3)?,
-            state: floats(4)?,
-            cell: if lstm { Some((floats(5)?, floats(6)?)) } else { None },
+            state: initial(4)?,
+            cell: if lstm { Some((initial(5)?, floats(6)?)) } else { None },
         };
         let lengths = &reads[reads.len() - 1];
         let lengths = Lengths { bytes: body_bytes(lengths)?, layout: lengths.layout, steps: self.steps };
@@ -230,9 +234,30 @@ struct Operands<'a> {
     w: Source<'a>,
     r: Source<'a>,
     bias: Source<'a>,
-    state: Source<'a>,
+    state: Initial<'a>,
     /// First cell state and peepholes of an LSTM.
-    cell: Option<(Source<'a>, Source<'a>)>,
+    cell: Option<(Initial<'a>, Source<'a>)>,
+}
+
+/// What a direction starts from.
+enum Initial<'a> {
+    Bytes(Source<'a>),
+    /// It lies where this result will.
+    Written(usize),
+}
+
+impl Initial<'_> {
+    /// As [`Source::copy`].
+    fn copy(&self, index: &[usize], writes: &[Target], target: &mut [f32]) -> Result<(), RunError> {
+        match self {
+            Initial::Bytes(source) => source.copy(index, target),
+            Initial::Written(write) => {
+                let Target { bytes, dtype, layout } = &writes[*write];
+                Source { floats: Floats::new(bytes, *dtype)?, layout }.copy(index, target);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Steps of each batch element, `i32`.
@@ -275,9 +300,9 @@ impl Direction<'_> {
             peephole.copy(&[direction], &mut scratch.peephole[..3 * hidden]);
         }
         for b in 0..batch {
-            operands.state.copy(&[direction, b], &mut scratch.state[b * hidden..][..hidden]);
+            operands.state.copy(&[direction, b], writes, &mut scratch.state[b * hidden..][..hidden])?;
             if let Some((cell, _)) = &operands.cell {
-                cell.copy(&[direction, b], &mut scratch.cell[b * hidden..][..hidden]);
+                cell.copy(&[direction, b], writes, &mut scratch.cell[b * hidden..][..hidden])?;
             }
         }
         let r = &operands.r;
