@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use situ::alias::{External, Relation, analyze, analyze_with};
 use situ::eval::{Tensor, evaluate, evaluate_within};
 use situ::functional::functionalize;
-use situ::ir::{Builder, Graph, ValueId, print, verify, verify::captured};
+use situ::ir::{Builder, Def, Graph, ValueId, print, verify, verify::captured};
+use situ::ops::{Op, PointFn};
 use situ::types::{DType, Layout, TensorType};
 
 use crate::functional::generated::{agrees_on, runner};
@@ -175,12 +176,123 @@ fn endless_loops_are_given_up() {
 #[test]
 fn differential() {
     let cases = std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(3000);
+    let counts = Cell::new([0; 4]);
     let checked = runner(cases).run(&nodes(), |nodes| {
         let graph = program(&nodes);
-        agrees_on(&graph).map_err(TestCaseError::fail)
+        agrees_on(&graph).map_err(TestCaseError::fail)?;
+        let mut counted = counts.get();
+        counted.iter_mut().zip(features(&graph)).for_each(|(count, has)| *count += u32::from(has));
+        counts.set(counted);
+        Ok(())
     });
     if let Err(failure) = checked {
         panic!("{failure}");
+    }
+    let counts = counts.get();
+    println!("of {cases} programs: {counts:?} write in regions, select among storages, fill slots, write rows");
+    assert!(counts.iter().all(|&count| count * 50 > cases), "{counts:?}");
+}
+
+/// Whether a program writes in a region, and whether its functional form selects among storages, carries storages that a
+/// region made, and writes rows at run-time indices: what the generator is there for.
+fn features(graph: &Graph) -> [bool; 4] {
+    let body = &graph.body().insts;
+    let writes = graph.all_insts().iter().any(|id| graph.inst(*id).mutates && !body.contains(id));
+    let Ok((pure, _)) = functionalize(graph, &analyze(graph)) else { return [writes, false, false, false] };
+    let ops: Vec<&Op> = pure.all_insts().iter().map(|&id| &pure.inst(id).op).collect();
+    let selects = ops.iter().any(|op| matches!(op, Op::Point(PointFn::Where)));
+    let rows = ops.iter().any(|op| matches!(op, Op::ScatterNd { .. }));
+    let slots = pure.values.iter().any(|value| match value.def {
+        Def::Constant(id) => pure.constant(id).name.is_empty() && !pure.constant(id).is_inline(),
+        _ => false,
+    });
+    [writes, selects, slots, rows]
+}
+
+/// What compilers of loops and branches have got wrong, each with the numbers that eager PyTorch gives. `%a` is
+/// `[1, 2]`, `%b` is `[10, 20]`, `%m` is `[[1, 2], [3, 4]]`, `%c` is true and `%n` is 3.
+#[test]
+fn museum() {
+    let museum: &[(&str, &str, &[f64])] = &[
+        (
+            "a swap, an odd number of times, then a write of one",
+            "%x, %y = loop %n, true (%i, %p = %a, %q = %b) { yield true, %q, %p }\n add_ %x, 5.0\n %r = concat %a, %b, %y {axis=0}\n return %r",
+            &[1.0, 2.0, 15.0, 25.0, 1.0, 2.0],
+        ),
+        (
+            "a swap with a write in it",
+            "%x, %y = loop %n, true (%i, %p = %a, %q = %b) {\n add_ %p, 1.0\n yield true, %q, %p\n}\n %r = concat %x, %y {axis=0}\n return %r",
+            &[11.0, 21.0, 3.0, 4.0],
+        ),
+        (
+            "a shift: each carry is what the one before it was",
+            "%x, %y, %z = loop 2, true (%i, %p = %a, %q = %b, %s = %b) {\n %t = mul %p, 2.0\n yield true, %t, %p, %q\n}\n add_ %z, 1.0\n %r = concat %x, %y, %z, %a {axis=0}\n return %r",
+            &[4.0, 8.0, 2.0, 4.0, 2.0, 3.0, 2.0, 3.0],
+        ),
+        (
+            "both carries are one fresh storage",
+            "%x, %y = loop %n, true (%i, %p = %a, %q = %b) {\n %t = add %p, %q\n yield true, %t, %t\n}\n add_ %x, 1.0\n %r = concat %x, %y {axis=0}\n return %r",
+            &[45.0, 89.0, 45.0, 89.0],
+        ),
+        (
+            "two fresh values that are equal stay two",
+            "%s = mul %a, 0.0\n %t = mul %a, 0.0\n %x, %y = loop %n, true (%i, %p = %s, %q = %t) {\n add_ %p, 1.0\n add_ %q, 2.0\n yield true, %p, %q\n}\n %r = concat %x, %y {axis=0}\n return %r",
+            &[3.0, 3.0, 6.0, 6.0],
+        ),
+        (
+            "what is read before is written outside",
+            "%t = t %m\n loop %n, true (%i) {\n %row = select %m {axis=0, index=0}\n %col = select %t {axis=1, index=1}\n add_ %row, %col\n yield true\n}\n return %m",
+            &[10.0, 14.0, 3.0, 4.0],
+        ),
+        (
+            "a branch gives a view of what is outside",
+            "%v = if %c {\n %w = select %m {axis=1, index=1}\n yield %w\n} else {\n yield %a\n}\n zero_ %v\n %f = reshape %m {shape=[4]}\n %r = concat %f, %a {axis=0}\n return %r",
+            &[1.0, 0.0, 3.0, 0.0, 1.0, 2.0],
+        ),
+        (
+            "a branch writes what the other does not",
+            "if %c { add_ %a, %b } else { add_ %b, %a }\n %r = concat %a, %b {axis=0}\n return %r",
+            &[11.0, 22.0, 10.0, 20.0],
+        ),
+        (
+            "rows of a matrix are written as they come",
+            "%last, %all = scan (%i, %p = %a) (%row in %m) {\n add_ %row, %p\n yield %row, %row\n}\n mul_ %last, 10.0\n %f = reshape %m {shape=[4]}\n %r = concat %last, %f {axis=0}\n return %r",
+            &[50.0, 80.0, 2.0, 4.0, 50.0, 80.0],
+        ),
+        (
+            "an element is stacked as it is when the trip ends",
+            "%x, %ys = scan (%i, %p = %a) {trips=2} {\n %y = view %p {shape=[2]}\n add_ %p, 1.0\n yield %p, %y\n}\n add_ %x, 100.0\n return %ys",
+            &[2.0, 3.0, 3.0, 4.0],
+        ),
+        (
+            "the condition is read when the trip ends",
+            "%g = mul %n, 1\n %go = gt %g, 0\n loop 10, %go (%i) {\n add_ %a, 1.0\n sub_ %g, 1\n %more = gt %g, 0\n yield %more\n}\n return %a",
+            &[4.0, 5.0],
+        ),
+        (
+            "a loop in a branch in a loop",
+            "loop %n, true (%i) {\n %odd = eq %i, 1\n if %odd {\n loop 2, true (%j) {\n mul_ %a, 3.0\n yield true\n}\n } else {\n add_ %a, 1.0\n }\n yield true\n}\n return %a",
+            &[19.0, 28.0],
+        ),
+    ];
+    for (what, body, expected) in museum {
+        let text = format!(
+            "graph case {{\n inout %a: f32[2]\n inout %b: f32[2]\n inout %m: f32[2, 2]\n input %c: bool[]\n input %n: i64[]\n {body}\n}}"
+        );
+        let graph = graph_of(&text);
+        let inputs = [
+            Tensor::from_f32(&[2], &[1.0, 2.0]),
+            Tensor::from_f32(&[2], &[10.0, 20.0]),
+            Tensor::from_f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+            Tensor::new(TensorType::new(DType::Bool, Vec::<usize>::new()), vec![1]),
+            Tensor::from_i64(&[], &[3]),
+        ];
+        let run = run_watched(&graph, &inputs, None).expect("the program runs");
+        assert_eq!(run.outputs[0].floats(), *expected, "{what}, interpreted\n{}", print(&graph));
+        let (pure, _) = functionalize(&graph, &analyze(&graph)).expect("a verified graph has a functional form");
+        let found = evaluate(&pure, &inputs).expect("it can be evaluated");
+        assert_eq!(found[0].floats(), *expected, "{what}\n{}", print(&pure));
+        round_trip(&pure);
     }
 }
 

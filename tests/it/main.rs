@@ -17,5 +17,6 @@ mod determinism;
 mod allocation;
 mod hostile;
 mod hostile_onnx;
+mod onnx_control;
 mod cli;
 mod library;

@@ -127,14 +127,15 @@ impl Alternative {
     }
 
     /// Lets the alternative, which looks at a sequence, look at its element `row`; elements have the layout `element` in
-    /// the source. Along an expanded axis there is one element, whatever the index: it is not repeated in the part that
-    /// is written, but expanded again behind it.
+    /// the source. Along an expanded axis, or one of extent 1, there is one element, whatever the index: it is not
+    /// repeated in the part that is written, but expanded again behind it. So every index is one of a real axis, of which
+    /// a storage has finitely many, and ways of looking at a storage do not get longer for ever.
     pub fn step(&mut self, row: ValueId, element: &Layout) -> Result<(), Stop> {
         let part = self.parts.last_mut().ok_or_else(|| fault("a handle looks at something"))?;
         let expanded: Vec<usize> = (0..part.layout.rank())
             .filter(|&axis| part.layout.strides[axis] == 0 && part.layout.shape[axis] > 1)
             .collect();
-        if expanded.contains(&0) {
+        if expanded.contains(&0) || part.layout.shape[0] == 1 {
             return part.through(Op::Select { axis: 0, index: 0 });
         }
         let shape = part.layout.shape[1..].to_vec();

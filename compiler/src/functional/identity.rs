@@ -113,7 +113,9 @@ fn groups(graph: &Graph, aliases: &AliasDb<'_>) -> Vec<Vec<Join>> {
         let params = &graph.block(inst.regions[0]).params;
         let pairs = inst.results.iter().zip(&params[1..=carried]);
         groups.extend(pairs.map(|(&result, &param)| vec![join(result, end), join(param, begin)]));
-        groups.extend(params[1 + carried..][..sequences].iter().map(|&slice| vec![join(slice, begin)]));
+        // The elements of a sequence are taken when the scan begins, so that a write at any trip is after that.
+        let slices = &params[1 + carried..][..sequences];
+        groups.extend(slices.iter().map(|&value| vec![Join { value, since: begin, until: end }]));
     }
     groups
 }

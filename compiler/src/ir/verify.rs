@@ -472,6 +472,7 @@ impl Verifier<'_> {
                     let what = if unnamed { "a literal".to_string() } else { shown_root };
                     let message = match certain {
                         true => format!("{name}_ writes {what}{through}, which is a constant"),
+                        false if unnamed => may_write(name, &shown_destination, &what),
                         false => may_write(name, &shown_destination, &format!("the constant {what}")),
                     };
                     let notes = vec!["declare it `inout` to update it, or copy it with `contiguous` first".to_string()];

@@ -117,14 +117,25 @@ fn repeat(s: &mut Site) -> Outputs {
         }
     }
     let collects = graph.outputs.len().saturating_sub(1 + initial.len()) > 0;
-    let tried = match (collects, trips) {
-        (false, _) => carry(s, graph, condition, &initial),
-        (true, Some(trips)) if trips < i64::MAX && begins == Some(true) => collect(s, graph, trips, &initial),
-        _ => unsupported("a loop that collects rows, whose number of trips is not known when compiling"),
+    let tried = match collects {
+        false => carry(s, graph, condition, &initial),
+        // A stack has as many rows as there are trips, which its type has to say.
+        true => s.known_int(0, "trip count").and_then(|trips| {
+            s.known_input(1, "condition")?;
+            match trips {
+                Some(trips) if begins != Some(false) => collect(s, graph, trips, &initial),
+                _ => unsupported("a loop that collects rows for as long as its condition holds"),
+            }
+        }),
     };
-    match count {
-        Some(_) => or_else(s, tried, &before, |s| unroll::repeat(s, graph, trips, condition, &initial)),
-        None => tried,
+    match (count, s.optional(0)) {
+        (Some(_), _) => or_else(s, tried, &before, |s| unroll::repeat(s, graph, trips, condition, &initial)),
+        (None, Some(count)) if tried.is_err() && trips.is_none() => {
+            // With a known number of trips it could be written out.
+            s.importer.unknown(count);
+            tried
+        }
+        _ => tried,
     }
 }
 
