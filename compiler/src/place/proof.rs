@@ -107,8 +107,9 @@ pub struct Observer {
     pub before: Before,
 }
 
-/// Why a tie is safe: a field for each condition that has something to say. The two that are the same for every tie
-/// of a straight-line program, `Iteration` (there is none) and `Once` (a step runs once a run), have none.
+/// Why a tie is safe: a field for each condition that has something to say. Two are the same for every tie and have none:
+/// `Once`, because a step runs once in a run of its plan, and `Iteration`, because a body is a plan of its own and one
+/// iteration meets another only in its carries, which are state with a final value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// `Contract`: the rule of the kernel that permits it, in words; a tie without a step of its own has none.
