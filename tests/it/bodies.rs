@@ -153,10 +153,10 @@ fn random_programs_keep_their_meaning() {
 }
 
 /// Programs of views, writes and control flow as they are written: compiled, they do what an interpreter does that really
-/// writes shared storage.
+/// writes shared storage. `SITU_PROGRAMS` says how many; most of the time goes into orders that are proved optimal.
 #[test]
 fn compiled_programs_do_what_the_interpreter_does() {
-    let cases = std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
+    let cases = std::env::var("SITU_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(150);
     let (bodies, number) = (Cell::new(0), Cell::new(0usize));
     let checked = runner(cases).run(&nodes(), |nodes| {
         let graph = controlled::program(&nodes);

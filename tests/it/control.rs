@@ -8,7 +8,6 @@ use situ::eval::{Tensor, evaluate, evaluate_within};
 use situ::functional::functionalize;
 use situ::ir::{Builder, Def, Graph, ValueId, print, verify, verify::captured};
 use situ::ops::{Op, PointFn};
-
 use situ::types::{DType, Layout, TensorType};
 
 use crate::functional::generated::{agrees_on, runner};

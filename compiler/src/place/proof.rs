@@ -140,8 +140,8 @@ pub struct Operand {
     pub clear: Clear,
 }
 
-/// Why a tie is safe: the evidence for each condition. `Iteration` alone has no field, because a list of steps has no loop
-/// around it: whatever two steps of it touch, they touch in the same run.
+/// Why a tie is safe: the evidence for each condition. `Iteration` alone has no field: a body is a plan of its own, and one
+/// iteration meets another only in its carries, which are state with a final value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// `Contract`: the rule of the kernel that permits it; a tie without a step of its own has none.
