@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use situ::alias::{External, Relation, analyze, analyze_with};
 use situ::eval::{Tensor, evaluate, evaluate_within};
-use situ::functional::functionalize;
+use situ::functional::{Stop, functionalize};
 use situ::ir::{Builder, Def, Graph, ValueId, print, verify, verify::captured};
 use situ::ops::{Op, PointFn};
 use situ::types::{DType, Layout, TensorType};
@@ -421,4 +421,43 @@ fn builder_makes_regions() -> Result<(), situ::ir::BuildError> {
     let found = evaluate(&graph, &[x, c]).expect("it evaluates");
     assert_eq!(found[1].floats(), [2.0, -4.0, 8.0, 4.0, 18.0, -8.0]);
     Ok(())
+}
+
+/// Short texts that ask for much: each is answered, or refused as beyond a bound, in a time that a test can wait for.
+#[test]
+fn large_control_flow_is_bounded() {
+    let carries = |count: usize| {
+        let carries: Vec<String> =
+            (0..count).map(|i| format!("%p{i} = {}", if i == 0 { "%x" } else { "%y" })).collect();
+        let results: Vec<String> = (0..count).map(|i| format!("%r{i}")).collect();
+        let yields: Vec<String> = (0..count - 1).map(|i| format!("%p{i}")).collect();
+        let (last, carries, results) = (count - 1, carries.join(", "), results.join(", "));
+        let yields = yields.join(", ");
+        format!(
+            "{results} = loop %n, true (%i, {carries}) {{\n %t = add %p0, 1.0\n add_ %p{last}, 1.0\n yield true, %t, {yields}\n}}\n"
+        )
+    };
+    let chain: String = (0..1000)
+        .map(|i| {
+            let before = if i == 0 { "%x".to_string() } else { format!("%r{}", i - 1) };
+            format!("%r{i} = if %c {{ yield {before} }} else {{ yield %y }}\n add_ %r{i}, 1.0\n")
+        })
+        .collect();
+    let branches = "if %c { add_ %x, %y } else { add_ %y, %x }\n".repeat(1000);
+    let deep: String =
+        (0..32).map(|i| format!("%z{i} = loop %n, %c (%i{i}, %q{i} = %x) {{\n add_ %q{i}, 1.0\n")).collect();
+    let shut: String = (0..32).rev().map(|i| format!("%u{i} = add %q{i}, 1.0\n yield %c, %u{i}\n}}\n")).collect();
+    for (body, served) in
+        [(carries(60), true), (carries(400), false), (chain, true), (branches, true), (deep + &shut, true)]
+    {
+        let graph = graph_of(&format!(
+            "graph large {{\n inout %x: f32[2]\n inout %y: f32[2]\n input %c: bool[]\n input %n: i64[]\n {body} return %x\n}}"
+        ));
+        let found = functionalize(&graph, &analyze(&graph));
+        match found {
+            Ok((pure, _)) => assert!(served && verify(&pure).is_empty()),
+            Err(Stop::Unsupported(_)) => assert!(!served),
+            Err(fault) => panic!("{fault}"),
+        }
+    }
 }

@@ -11,6 +11,11 @@
 //! At the end each `inout` input has a final version (`graph.finals`). A donated input that was written has none: its
 //! bytes are nobody's. Every operand of a mutating op is read before its result is written, however they overlap.
 //!
+//! Through branches and loops everything is by reference. A storage that a region writes is carried through it as a
+//! version (`branch`, `repeat`). What control flow makes of a value is a *handle*, a list of alternatives under conditions
+//! (`handle`), unless nobody can tell it from a copy (`identity`); a storage that a region made and hands out lives in a
+//! *slot* (`escape`). The walk lets regions see what is around them; in the end they are isolated (`isolate`).
+//!
 //! Inputs are taken to be distinct. Where that matters, because one of them is written, [`FunctionalNotes`] says so, and
 //! the executable carries a guard.
 

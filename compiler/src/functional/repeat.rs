@@ -14,9 +14,13 @@ use super::chain::{Chains, fault};
 use super::escape::Contents;
 use super::handle::{Alternative, Cond, Handle, Root};
 use super::{Stop, WriteForm};
-use crate::ir::{Constant, ConstantData, InstId, ValueId};
+use crate::ir::{BlockId, Constant, ConstantData, InstId, ValueId};
 use crate::ops::Op;
 use crate::types::{DType, TensorType};
+
+/// How often a loop's body is walked. Each walk sees one step further around the loop: a storage that is handed from
+/// carry to carry takes as many walks as carries.
+const MAX_WALKS: usize = 256;
 
 /// What is known of a loop from walking its body.
 #[derive(Clone, Debug, Default)]
@@ -66,15 +70,43 @@ enum Carry {
 }
 
 /// The parts of the source's loop.
-struct Shape<'g> {
-    inits: &'g [ValueId],
-    sequences: &'g [ValueId],
-    args: &'g [ValueId],
-    carries: &'g [ValueId],
-    slices: &'g [ValueId],
-    /// Parameters that stand for `args`.
-    rest: &'g [ValueId],
+struct Shape {
+    inits: Vec<ValueId>,
+    sequences: Vec<ValueId>,
+    args: Vec<ValueId>,
     index: ValueId,
+    carries: Vec<ValueId>,
+    slices: Vec<ValueId>,
+    /// Parameters that stand for `args`.
+    rest: Vec<ValueId>,
+    /// What the body yields: a condition, if it is a `loop`, the next carries, elements.
+    condition: Option<ValueId>,
+    next: Vec<ValueId>,
+    elements: Vec<ValueId>,
+}
+
+/// What goes around in one walk of the body, and where it begins.
+struct Walk {
+    seen: Seen,
+    list: Vec<Carry>,
+    starts: Vec<ValueId>,
+    /// Trip count and condition of a `loop`.
+    head: Vec<ValueId>,
+    /// Initially, for the carries whose identity matters.
+    handles: BTreeMap<usize, Handle>,
+    /// Sequences that are values, each with its parameter in the source.
+    runs: Vec<(ValueId, ValueId)>,
+    /// Sequences that are looked at, likewise.
+    looked: Vec<(ValueId, Handle)>,
+}
+
+/// What a trip gives.
+struct Trip {
+    condition: Option<ValueId>,
+    values: BTreeMap<usize, ValueId>,
+    handles: BTreeMap<usize, Handle>,
+    contents: Contents,
+    elements: Vec<ValueId>,
 }
 
 impl Chains<'_> {
@@ -84,11 +116,14 @@ impl Chains<'_> {
         }
         let location = self.location.clone();
         let mark = self.mark();
-        while !self.walk(id)? {
+        for _ in 0..MAX_WALKS {
+            if self.walk(id)? {
+                return Ok(());
+            }
             self.give_up(&mark);
             self.location.clone_from(&location);
         }
-        Ok(())
+        Err(Stop::Unsupported(format!("a loop that hands storages on through more than {MAX_WALKS} carries")))
     }
 
     /// A scan over nothing: the carries are what they were, and the stacks are empty.
@@ -120,41 +155,75 @@ impl Chains<'_> {
         Ok(())
     }
 
-    fn shape(&self, id: InstId) -> Result<Shape<'_>, Stop> {
+    fn shape(&self, id: InstId) -> Result<Shape, Stop> {
         let inst = self.source.inst(id);
         let (first, carried, sequences) = match inst.op {
             Op::Loop { carried } => (2, carried, 0),
             Op::Scan { carried, sequences, .. } => (0, carried, sequences),
             _ => return Err(fault("no loop")),
         };
-        let params = &self.source.block(inst.regions[0]).params;
+        let body = self.source.block(inst.regions[0]);
         let (inits, rest) = inst.operands[first..].split_at(carried);
         let (sequences, args) = rest.split_at(sequences);
-        let (carries, rest) = params[1..].split_at(carried);
+        let (carries, rest) = body.params[1..].split_at(carried);
         let (slices, rest) = rest.split_at(sequences.len());
-        Ok(Shape { inits, sequences, args, carries, slices, rest, index: params[0] })
+        let (condition, yields) = body.yields.split_at(usize::from(first > 0));
+        let (next, elements) = yields.split_at(carried);
+        Ok(Shape {
+            inits: inits.to_vec(),
+            sequences: sequences.to_vec(),
+            args: args.to_vec(),
+            index: body.params[0],
+            carries: carries.to_vec(),
+            slices: slices.to_vec(),
+            rest: rest.to_vec(),
+            condition: condition.first().copied(),
+            next: next.to_vec(),
+            elements: elements.to_vec(),
+        })
     }
 
     /// Walks the body with what is known of it. Whether that was all.
     fn walk(&mut self, id: InstId) -> Result<bool, Stop> {
         let source = self.source;
-        let inst = source.inst(id);
         let location = self.location.clone();
-        let mut seen = self.seen.get(&id).cloned().unwrap_or_default();
         let shape = self.shape(id)?;
-        let (inits, sequences, args) = (shape.inits.to_vec(), shape.sequences.to_vec(), shape.args.to_vec());
-        let (carries, slices, rest) = (shape.carries.to_vec(), shape.slices.to_vec(), shape.rest.to_vec());
-        let index = shape.index;
-
-        // Outside: where everything begins.
-        let mut head = Vec::new();
-        if matches!(inst.op, Op::Loop { .. }) {
-            head = self.read_all(&inst.operands[..2])?;
+        let mut walk = self.begin(id, &shape)?;
+        let journal = self.journal();
+        let outer = self.enter();
+        let block = self.block;
+        self.bind(&shape, &walk)?;
+        let entry = self.state.clone();
+        self.insts(source.inst(id).regions[0])?;
+        self.location.clone_from(&location);
+        let inner = self.made.last().cloned().unwrap_or_default();
+        let trip = self.trip(id, &shape, &walk)?;
+        if self.grown(&mut walk.seen, &trip.handles, &entry, &inner) {
+            self.seen.insert(id, walk.seen);
+            self.leave(outer, journal);
+            return Ok(false);
         }
+        let yields = self.yields(&walk, &trip)?;
+        self.graph.blocks[block.index()].yields = yields;
+        self.leave(outer, journal);
+        self.state = entry.into_iter().filter(|(root, _)| !inner.contains(root)).collect();
+        self.end(id, &shape, &walk, &trip, block)?;
+        self.seen.insert(id, walk.seen);
+        Ok(true)
+    }
+
+    /// Outside, before the loop: where everything begins.
+    fn begin(&mut self, id: InstId, shape: &Shape) -> Result<Walk, Stop> {
+        let source = self.source;
+        let mut seen = self.seen.get(&id).cloned().unwrap_or_default();
+        let head = match shape.condition {
+            Some(_) => self.read_all(&source.inst(id).operands[..2])?,
+            None => Vec::new(),
+        };
         let mut values = BTreeMap::new();
         let mut handles: BTreeMap<usize, Handle> = BTreeMap::new();
-        for (place, &init) in inits.iter().enumerate() {
-            if self.identity.matters(carries[place]) {
+        for (place, &init) in shape.inits.iter().enumerate() {
+            if self.identity.matters(shape.carries[place]) {
                 let handle = self.handle(init)?;
                 for alternative in &handle {
                     seen.add(place, alternative);
@@ -174,126 +243,58 @@ impl Chains<'_> {
                 Carry::When { .. } | Carry::Row { .. } => self.pick(carry, &seen, &handles)?,
             });
         }
-        let (mut runs, mut sliced) = (Vec::new(), BTreeMap::new());
-        for (&slice, &sequence) in slices.iter().zip(&sequences) {
+        let (mut runs, mut looked) = (Vec::new(), Vec::new());
+        for (&slice, &sequence) in shape.slices.iter().zip(&shape.sequences) {
             if self.identity.matters(slice) {
-                sliced.insert(slice, self.handle(sequence)?);
+                looked.push((slice, self.handle(sequence)?));
             } else {
                 runs.push((slice, self.read(sequence)?));
             }
         }
+        Ok(Walk { seen, list, starts, head, handles, runs, looked })
+    }
 
-        // Inside.
-        let journal = self.journal();
-        let outer = self.enter();
-        let block = self.block;
-        let number = self.graph.add_param(block, source.ty(index).clone(), "");
-        self.name(number, index);
-        self.know(index, 0, number);
-        self.make(Root::Value(index));
+    /// Inside: the parameters, and what they stand for.
+    fn bind(&mut self, shape: &Shape, walk: &Walk) -> Result<(), Stop> {
+        let (source, block) = (self.source, self.block);
+        let number = self.graph.add_param(block, source.ty(shape.index).clone(), "");
+        self.hold(shape.index, number);
         let mut params = Vec::new();
-        for (carry, &start) in list.iter().zip(&starts) {
+        for &start in &walk.starts {
             let ty = self.graph.ty(start).clone();
-            let param = self.graph.add_param(block, ty, "");
-            match carry {
-                Carry::Value(place) => {
-                    self.name(param, carries[*place]);
-                    self.know(carries[*place], 0, param);
-                    self.make(Root::Value(carries[*place]));
-                }
-                Carry::Version(root) => {
-                    if let Root::Value(value) = root {
-                        self.name(param, *value);
-                    }
-                    self.change(root, param, None);
-                }
-                Carry::Slot(root) => {
-                    self.change(root, param, None);
-                    self.make(root.clone());
-                }
-                Carry::When { .. } | Carry::Row { .. } => {}
-            }
-            params.push(param);
+            params.push(self.graph.add_param(block, ty, ""));
         }
-        for (&place, _) in &handles {
-            let handle = refers(&seen, place, &list, &params);
-            self.handles.insert(carries[place], handle);
+        self.hold_carries(walk, &params, &shape.carries);
+        for (place, handle) in refers(&walk.seen, &walk.list, &params) {
+            self.handles.insert(shape.carries[place], handle);
         }
-        for &(slice, sequence) in &runs {
+        for &(slice, sequence) in &walk.runs {
             let ty = crate::ops::control::without_first_axis(self.graph.ty(sequence));
             let param = self.graph.add_param(block, ty, "");
-            self.name(param, slice);
-            self.know(slice, 0, param);
-            self.make(Root::Value(slice));
+            self.hold(slice, param);
         }
-        for (slice, mut handle) in sliced {
-            let element = self.aliases.origin(slice).layout;
+        for (slice, handle) in &walk.looked {
+            let element = self.aliases.origin(*slice).layout;
+            let mut handle = handle.clone();
             handle.iter_mut().try_for_each(|alternative| alternative.step(number, element))?;
-            self.handles.insert(slice, handle);
+            self.handles.insert(*slice, handle);
         }
-        self.passed.extend(rest.iter().copied().zip(args.iter().copied()));
-        let entry = self.state.clone();
-        self.insts(inst.regions[0])?;
-        self.location.clone_from(&location);
+        self.passed.extend(shape.rest.iter().copied().zip(shape.args.iter().copied()));
+        Ok(())
+    }
 
-        // What the trip gives.
-        let given = &source.block(inst.regions[0]).yields;
-        let (conditions, given) = given.split_at(usize::from(!head.is_empty()));
-        let mut yields = self.read_all(conditions)?;
-        let (next, elements) = given.split_at(carries.len());
-        let mut now = BTreeMap::new();
-        let mut after: BTreeMap<usize, Handle> = BTreeMap::new();
-        for (place, &value) in next.iter().enumerate() {
-            if handles.contains_key(&place) {
-                after.insert(place, self.handle(value)?);
-            } else {
-                now.insert(place, self.read(value)?);
-            }
-        }
-        let elements = self.read_all(elements)?;
-        let inner = self.made.last().cloned().unwrap_or_default();
-        let (after, contents) = self.escape(id, &after, &inner)?;
-        if self.grown(&mut seen, &after, &entry, &inner) {
-            self.seen.insert(id, seen);
-            self.leave(outer, journal);
-            return Ok(false);
-        }
-        for carry in &list {
-            yields.push(match carry {
-                Carry::Value(place) => now[place],
-                Carry::Version(root) => self.base(root)?,
-                Carry::Slot(root) => match contents.get(root) {
-                    Some(&content) => content,
-                    None => self.base(root)?,
-                },
-                Carry::When { .. } | Carry::Row { .. } => self.pick(carry, &seen, &after)?,
-            });
-        }
-        yields.extend(elements.iter().copied());
-        self.graph.blocks[block.index()].yields = yields;
-        self.leave(outer, journal);
-        self.state = entry.into_iter().filter(|(root, _)| !inner.contains(root)).collect();
+    /// Makes `made` the value of the source that is called `value`, with a storage of its own.
+    fn hold(&mut self, value: ValueId, made: ValueId) {
+        self.name(made, value);
+        self.know(value, 0, made);
+        self.make(Root::Value(value));
+    }
 
-        // Outside again.
-        let operands: Vec<ValueId> =
-            head.iter().chain(&starts).copied().chain(runs.iter().map(|&(_, sequence)| sequence)).collect();
-        let op = match inst.op {
-            Op::Scan { trips, .. } => {
-                let types: Vec<&TensorType> = elements.iter().map(|&value| self.graph.ty(value)).collect();
-                let (results, shapes) = types.into_iter().map(|ty| (ty.dtype, ty.shape.clone())).unzip();
-                Op::Scan { trips, carried: list.len(), sequences: runs.len(), results, shapes }
-            }
-            _ => Op::Loop { carried: list.len() },
-        };
-        let results = self.emit_regions(op, &operands, vec![block])?;
-        for (carry, &made) in list.iter().zip(&results) {
+    /// Takes what goes around: values of the source go to those of `places`, versions and slots to their storages.
+    fn hold_carries(&mut self, walk: &Walk, values: &[ValueId], places: &[ValueId]) {
+        for (carry, &made) in walk.list.iter().zip(values) {
             match carry {
-                Carry::Value(place) => {
-                    let result = inst.results[*place];
-                    self.name(made, result);
-                    self.know(result, 0, made);
-                    self.make(Root::Value(result));
-                }
+                Carry::Value(place) => self.hold(places[*place], made),
                 Carry::Version(root) => {
                     if let Root::Value(value) = root {
                         self.name(made, *value);
@@ -307,23 +308,72 @@ impl Chains<'_> {
                 Carry::When { .. } | Carry::Row { .. } => {}
             }
         }
-        for &place in handles.keys() {
+    }
+
+    /// Inside, after the body: what the trip gives.
+    fn trip(&mut self, id: InstId, shape: &Shape, walk: &Walk) -> Result<Trip, Stop> {
+        let condition = shape.condition.map(|condition| self.read(condition)).transpose()?;
+        let (mut values, mut handles) = (BTreeMap::new(), BTreeMap::new());
+        for (place, &value) in shape.next.iter().enumerate() {
+            if walk.handles.contains_key(&place) {
+                handles.insert(place, self.handle(value)?);
+            } else {
+                values.insert(place, self.read(value)?);
+            }
+        }
+        let elements = self.read_all(&shape.elements)?;
+        let inner = self.made.last().cloned().unwrap_or_default();
+        let (handles, contents) = self.escape(id, &handles, &inner)?;
+        Ok(Trip { condition, values, handles, contents, elements })
+    }
+
+    fn yields(&mut self, walk: &Walk, trip: &Trip) -> Result<Vec<ValueId>, Stop> {
+        let mut yields: Vec<ValueId> = trip.condition.into_iter().collect();
+        for carry in &walk.list {
+            yields.push(match carry {
+                Carry::Value(place) => trip.values[place],
+                Carry::Version(root) => self.base(root)?,
+                Carry::Slot(root) => match trip.contents.get(root) {
+                    Some(&content) => content,
+                    None => self.base(root)?,
+                },
+                Carry::When { .. } | Carry::Row { .. } => self.pick(carry, &walk.seen, &trip.handles)?,
+            });
+        }
+        yields.extend(&trip.elements);
+        Ok(yields)
+    }
+
+    /// Outside, behind the loop: the instruction, and what its results stand for.
+    fn end(&mut self, id: InstId, shape: &Shape, walk: &Walk, trip: &Trip, block: BlockId) -> Result<(), Stop> {
+        let source = self.source;
+        let inst = source.inst(id);
+        let runs = walk.runs.iter().map(|&(_, sequence)| sequence);
+        let operands: Vec<ValueId> = walk.head.iter().chain(&walk.starts).copied().chain(runs).collect();
+        let carried = walk.list.len();
+        let op = match inst.op {
+            Op::Scan { trips, .. } => {
+                let types: Vec<&TensorType> = trip.elements.iter().map(|&value| self.graph.ty(value)).collect();
+                let (results, shapes) = types.into_iter().map(|ty| (ty.dtype, ty.shape.clone())).unzip();
+                Op::Scan { trips, carried, sequences: walk.runs.len(), results, shapes }
+            }
+            _ => Op::Loop { carried },
+        };
+        let results = self.emit_regions(op, &operands, vec![block])?;
+        self.hold_carries(walk, &results, &inst.results);
+        for (place, mut handle) in refers(&walk.seen, &walk.list, &results) {
             let result = inst.results[place];
-            let mut handle = refers(&seen, place, &list, &results);
             if self.aliases.joined(result).len() == 1 {
                 // The loop surely has a trip, so that the result is what a trip yielded.
-                handle.retain(|alternative| after[&place].iter().any(|given| given.agrees(alternative)));
+                handle.retain(|alternative| trip.handles[&place].iter().any(|given| given.agrees(alternative)));
                 handle = self.simplify(handle)?;
             }
             self.handles.insert(result, handle);
         }
-        for (&result, &made) in inst.results[carries.len()..].iter().zip(&results[list.len()..]) {
-            self.name(made, result);
-            self.know(result, 0, made);
-            self.make(Root::Value(result));
+        for (&result, &made) in inst.results[shape.carries.len()..].iter().zip(&results[carried..]) {
+            self.hold(result, made);
         }
-        self.seen.insert(id, seen);
-        Ok(true)
+        Ok(())
     }
 
     /// Adds what the walk found. Whether that is more than it began with.
@@ -384,20 +434,28 @@ fn carried(seen: &Seen, id: InstId, values: impl Iterator<Item = usize>) -> Vec<
     list
 }
 
-/// What a carry refers to, with conditions and indices among `values`.
-fn refers(seen: &Seen, place: usize, list: &[Carry], values: &[ValueId]) -> Handle {
-    let mut handle = seen.places[&place].clone();
-    for (at, alternative) in handle.iter_mut().enumerate() {
+/// What the carries refer to, with conditions and indices among `values`.
+fn refers(seen: &Seen, list: &[Carry], values: &[ValueId]) -> BTreeMap<usize, Handle> {
+    let mut handles = seen.places.clone();
+    let mut rows: BTreeMap<(usize, usize), Vec<ValueId>> = BTreeMap::new();
+    for alternative in handles.values_mut().flatten() {
         alternative.cond = Cond::Always;
-        let mut rows = Vec::new();
-        for (carry, &value) in list.iter().zip(values) {
-            match carry {
-                Carry::When { place: of, key } if (*of, *key) == (place, at) => alternative.cond = Cond::When(value),
-                Carry::Row { place: of, key, .. } if (*of, *key) == (place, at) => rows.push(value),
-                _ => {}
-            }
-        }
-        *alternative = alternative.with_rows(&rows);
     }
-    handle
+    for (carry, &value) in list.iter().zip(values) {
+        match carry {
+            Carry::When { place, key } => {
+                if let Some(handle) = handles.get_mut(place) {
+                    handle[*key].cond = Cond::When(value);
+                }
+            }
+            Carry::Row { place, key, .. } => rows.entry((*place, *key)).or_default().push(value),
+            _ => {}
+        }
+    }
+    for ((place, key), rows) in rows {
+        if let Some(handle) = handles.get_mut(&place) {
+            handle[key] = handle[key].with_rows(&rows);
+        }
+    }
+    handles
 }

@@ -219,7 +219,7 @@ fn combinations(inst: &Inst, placed: &Placements) -> Option<Vec<Vec<Layout>>> {
         if combined.len() * layouts.len() > MAX_LAYOUTS {
             return None;
         }
-        let with = |chosen: &Vec<Layout>, layout: &Layout| [chosen.as_slice(), &[layout.clone()]].concat();
+        let with = |chosen: &Vec<Layout>, layout: &Layout| [chosen.as_slice(), std::slice::from_ref(layout)].concat();
         combined = combined.iter().flat_map(|chosen| layouts.iter().map(|&layout| with(chosen, layout))).collect();
     }
     Some(combined)

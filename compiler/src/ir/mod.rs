@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is one function over tensors in SSA form. Its *values* are defined once: as an input, as a constant, as a
 //! parameter of a block, or as a result of an *instruction*. An instruction applies an op to operands and has results;
-//! ops with a body (`kernel`) hold a *block*, a straight list of instructions over parameters of its own.
+//! ops with regions (`if`, `loop`, `scan`, `kernel`) hold *blocks*, straight lists of instructions over parameters of
+//! their own.
 //!
 //! **When an op runs.** Instructions of a block run in order. Order matters only where something is written: a `Graph`
 //! may hold views (`slice`, `permute`, ...) that share bytes with their operand, and *mutating* instructions (written
