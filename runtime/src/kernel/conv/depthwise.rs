@@ -105,6 +105,12 @@ impl Depthwise {
         }
     }
 
+    /// Whether planes are summed as a whole.
+    #[cfg(test)]
+    pub(super) fn is_flat(&self) -> bool {
+        matches!(self.form, Form::Flat(_))
+    }
+
     fn scratch_bytes(&self) -> usize {
         let elements: usize = self.scratch().iter().sum();
         (elements * 4).next_multiple_of(64) + self.epilogue.scratch_bytes()

@@ -202,7 +202,8 @@ impl Direct {
         &self.bands
     }
 
-    fn in_passes(&self) -> bool {
+    /// Whether the channels do not fit into scratch together.
+    pub(super) fn in_passes(&self) -> bool {
         self.channels < self.all_channels
     }
 

@@ -120,6 +120,35 @@ fn windows_read_where_they_lie() {
     plain(1, [40, 200], 1, &[[10, 3, 1, 1, 1, 1], [10, 3, 1, 1, 1, 1]]);
 }
 
+/// What the other tests mean to run is what runs.
+#[test]
+fn forms_are_chosen() {
+    let form = |channels: [usize; 2], groups: usize, axes: &[[usize; 6]]| {
+        let case = Numbers { n: 1, channels, groups, axes }.conv(DType::F32, Program::identity(DType::F32));
+        let Kernel::Conv { dtype, window, groups, epilogue, .. } = &case.kernel else { panic!("a convolution") };
+        let prepared = PreparedConv::prepare(*dtype, window, *groups, epilogue, &case.reads, &case.writes, 1).unwrap();
+        match &prepared.form {
+            Form::Depthwise(depthwise) if depthwise.is_flat() => "flat",
+            Form::Depthwise(_) => "bands",
+            Form::Phases(phases) => match &phases[0].core {
+                Core::Direct(direct) if direct.in_passes() => "passes",
+                Core::Direct(_) => "direct",
+                Core::Product(_) => "product",
+            },
+        }
+    };
+    let square = |extent: usize, stride: usize| [[extent, 3, stride, 1, 1, 1]; 2];
+    assert_eq!(form([64, 64], 1, &square(56, 1)), "direct");
+    assert_eq!(form([512, 512], 1, &square(7, 1)), "direct");
+    assert_eq!(form([3, 32], 1, &square(224, 2)), "direct");
+    assert_eq!(form([400, 15], 1, &[[17, 3, 1, 1, 1, 1], [16, 3, 1, 1, 1, 1]]), "passes");
+    assert_eq!(form([64, 64], 1, &square(14, 2)), "product");
+    assert_eq!(form([64, 64], 1, &[[14, 1, 1, 0, 0, 1]; 2]), "product");
+    assert_eq!(form([64, 64], 64, &square(14, 1)), "flat");
+    assert_eq!(form([64, 64], 64, &square(14, 2)), "bands");
+    assert_eq!(form([64, 64], 64, &square(56, 1)), "bands");
+}
+
 #[test]
 fn channels_in_passes() {
     // The bands of all channels are too many for the cache, whatever the height.
