@@ -152,6 +152,11 @@ fn print_and_explain() {
         let (code, text, error) = said(&["print", chain, "--after", stage]);
         assert!(code == 0 && text.starts_with("graph chain {"), "{stage}: {error}");
     }
+    let (code, text, _) = said(&["print", "ir-examples/views/slice_assignment.situ", "--after", "alias"]);
+    assert!(
+        code == 0 && text.starts_with("digraph") && text.contains("\"%v\" -> \"%window\" [label=\"slice\"];"),
+        "{text}"
+    );
     assert_eq!(said(&["print", chain, "--after", "lunch"]).0, 2);
     let (code, text, error) = said(&["explain", chain, "%b"]);
     assert!(code == 0 && text.contains("%b"), "{error}");
