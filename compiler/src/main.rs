@@ -105,8 +105,7 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             let source = model::load(&model)?;
             let compilation = model::compile(&source, &compile.options())?;
             let name = format!("%{}", value.trim_start_matches('%'));
-            situ::report::explain(&source.graph, &compilation, &name)
-                .ok_or_else(|| Failure::usage(format!("there is no value {name}")))
+            compilation.explain(&source.graph, &name).ok_or_else(|| Failure::usage(format!("there is no value {name}")))
         }
         Verb::Print { model, compile, after } => {
             let source = model::load(&model)?;

@@ -144,6 +144,14 @@ pub struct Compilation {
     pub decided: Decided,
 }
 
+impl Compilation {
+    /// One value of `source`, the graph this came from, in a paragraph; `None` when there is none of this name.
+    pub fn explain(&self, source: &Graph, name: &str) -> Option<String> {
+        let became = report::Became { functional: &self.functional, values: &self.functional_values };
+        report::explain(source, became, &self.decided.decisions(), name)
+    }
+}
+
 /// The decisions of the stages, as the report needs them.
 #[derive(Clone, Debug)]
 pub struct Decided {

@@ -225,8 +225,7 @@ fn carries_are_in_place() {
     let ties = json["ties"].as_array().expect("a list");
     assert!(ties.iter().any(|tie| tie["body"] == "loop %a / loop %b"), "{json}");
     assert!(nested.report.contains("loop %a / loop %b / %r'"), "{}", nested.report);
-    let told =
-        situ::report::explain(&graph_of(program("state in two loops")), &nested, "u").expect("a value of a body");
+    let told = nested.explain(&graph_of(program("state in two loops")), "u").expect("a value of a body");
     assert!(told.contains("In loop %a / loop %b:"), "{told}");
     let printed = pipeline::print_after(&graph_of(program("swap")), "rewrite", &Options::default());
     assert!(printed.expect("a stage").expect("it is rewritten").contains("loop %n"));

@@ -160,7 +160,7 @@ fn print_and_explain() {
     assert_eq!(said(&["print", chain, "--after", "lunch"]).0, 2);
     let (code, text, error) = said(&["explain", chain, "%b"]);
     assert!(code == 0 && text.contains("%b"), "{error}");
-    assert_eq!(said(&["explain", chain, "%nothing"]).0, 1);
+    assert_eq!(said(&["explain", chain, "%nothing"]).0, 2);
 }
 
 #[test]

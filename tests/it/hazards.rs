@@ -6,6 +6,8 @@
 //! | directive | |
 //! |---|---|
 //! | `given: x = 1 2 3` | elements of an input; the others are random |
+//! | `alias: y = x + 16` | input `y` begins 16 bytes into `x`; then only results, state and route can be asked for |
+//! | `must: route planned`, `must: route fallback` | which plan ran on inputs that lie so |
 //! | `option: no-rewrite` | every op is a kernel of its own, where fusion would hide the case |
 //! | `must: rejected TEXT` | verification says so |
 //! | `must: gives y = 1 2 3` | elements of output `y`, which were worked out by hand |
@@ -32,7 +34,9 @@ use situ::npz::Array;
 use situ::pipeline::{Compilation, Options, compile};
 use situ::rewrite::Math;
 use situ::source::{self, Bindings};
-use situ::types::InputMode;
+use situ::types::{InputMode, TensorType};
+use situ_runtime::arena::Block;
+use situ_runtime::raw::{AliasPolicy, RawSession, Route};
 use situ_runtime::session::Session;
 
 use crate::support::{interpreter, run};
@@ -51,6 +55,8 @@ struct Case {
     title: String,
     story: Vec<String>,
     given: Vec<(String, Vec<f64>)>,
+    /// An input, the one it lies in, and how many bytes from its start.
+    alias: Option<(String, String, usize)>,
     rewrite: bool,
     musts: Vec<String>,
 }
@@ -64,6 +70,7 @@ impl Case {
             title,
             story: Vec::new(),
             given: Vec::new(),
+            alias: None,
             rewrite: true,
             musts: Vec::new(),
             text: String::new(),
@@ -73,6 +80,7 @@ impl Case {
             match line.split_once(": ") {
                 Some(("given", elements)) => case.given.push(assignment(elements)),
                 Some(("must", must)) => case.musts.push(must.to_string()),
+                Some(("alias", within)) => case.alias = Some(lies_within(within)),
                 Some(("option", "no-rewrite")) => case.rewrite = false,
                 Some(("option", other)) => panic!("{}: there is no option {other}", case.path.display()),
                 _ => case.story.push(line.to_string()),
@@ -105,6 +113,13 @@ fn assignment(text: &str) -> (String, Vec<f64>) {
     let (name, elements) = text.split_once(" = ").unwrap_or_else(|| panic!("`{text}` is no assignment"));
     let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"));
     (name.to_string(), elements.split_whitespace().map(number).collect())
+}
+
+/// `y = x + 16`.
+fn lies_within(text: &str) -> (String, String, usize) {
+    let (name, place) = text.split_once(" = ").unwrap_or_else(|| panic!("`{text}` says not where"));
+    let (base, bytes) = place.split_once(" + ").unwrap_or((place, "0"));
+    (name.to_string(), base.to_string(), bytes.parse().expect("a number of bytes"))
 }
 
 /// An array of the type of `like`.
@@ -191,6 +206,56 @@ fn agrees_with_the_interpreter(
         }
     }
     Ok(())
+}
+
+/// A run on inputs that share a buffer: results and state, compared with the interpreter, and the plan that ran.
+fn aliased<'c>(case: &Case, graph: &'c Graph) -> Result<Outcome<'c>, String> {
+    let compilation = compiled(graph, &case.options())?;
+    let arrays = case.inputs(graph);
+    let mut starts = vec![0usize; arrays.len()];
+    let mut end = 0usize;
+    for (at, array) in arrays.iter().enumerate() {
+        starts[at] = end;
+        end = (end + array.bytes.len()).next_multiple_of(64);
+    }
+    let (name, base, bytes) = case.alias.as_ref().expect("it is asked for");
+    let at = |name: &str| graph.inputs.iter().position(|input| input.name == name).expect("an input");
+    starts[at(name)] = starts[at(base)] + bytes;
+    let mut memory = Block::zeroed(end as u64 + 64).expect("a small block");
+    // The base's elements count where both have bytes.
+    let mut order: Vec<usize> = (0..arrays.len()).collect();
+    order.sort_by_key(|&input| input == at(base));
+    for input in order {
+        memory[starts[input]..starts[input] + arrays[input].bytes.len()].copy_from_slice(&arrays[input].bytes);
+    }
+    let mut expected = memory.to_vec();
+    let meant = interpreter::run_within(graph, &mut expected, &starts)?;
+    let mut session = RawSession::new(compilation.compiled.clone(), Default::default(), AliasPolicy::Fallback)
+        .map_err(|error| error.to_string())?;
+    let (mut results, route) = {
+        let (outputs, route) = session.run_within(&mut memory, &starts).map_err(|error| error.to_string())?;
+        let results = outputs.ports().iter().enumerate().map(|(index, port)| {
+            let ty = TensorType::new(port.access.dtype, port.access.layout.shape.clone());
+            Array { ty, bytes: outputs.bytes(index).expect("an output").to_vec() }
+        });
+        (results.collect::<Vec<_>>(), route)
+    };
+    if results.iter().zip(&meant.outputs).any(|(found, meant)| found.bytes[..] != meant.bytes[..]) {
+        return Err("the outputs are not what the program means".into());
+    }
+    let mut names: Vec<String> = graph.outputs.iter().map(|output| output.name.clone()).collect();
+    for (input, array) in graph.inputs.iter().zip(&arrays).filter(|(input, _)| input.mode == InputMode::InOut) {
+        let start = starts[at(&input.name)];
+        let bytes = memory[start..start + array.bytes.len()].to_vec();
+        if bytes != expected[start..start + array.bytes.len()] {
+            return Err(format!("{} is not left as the program leaves it", input.name));
+        }
+        results.push(Array { ty: array.ty.clone(), bytes });
+        names.push(input.name.clone());
+    }
+    let mut report: Json = serde_json::from_str(&compilation.report_json).expect("a report is JSON");
+    report["route"] = if route == Route::Planned { "planned" } else { "fallback" }.into();
+    Ok(Outcome { graph, report, results, names, places: Vec::new() })
 }
 
 /// Whether `name` in a report is the value `%v`; versions of a storage are `%v.1`, `%v.2`, …, the last one `%v'`.
@@ -303,6 +368,10 @@ fn hold(must: &str, outcome: &Outcome) -> Result<(), String> {
             let meet = p.space == q.space && p.offset < q.offset + q.bytes && q.offset < p.offset + p.bytes;
             if meet { Err("they share bytes".into()) } else { Ok(()) }
         }
+        ["route", route] => match outcome.report["route"] == *route {
+            true => Ok(()),
+            false => Err(format!("the route was {}", outcome.report["route"])),
+        },
         ["rule", name] => match outcome.report["rules"].get(*name) {
             Some(_) => Ok(()),
             None => Err(format!("the rules were {}", outcome.report["rules"])),
@@ -332,7 +401,8 @@ fn examine(case: &Case) -> Vec<String> {
     }
     let (graph, _) = source::parse(&case.text, &Bindings::new());
     let Some(graph) = graph else { return vec!["no graph".into()] };
-    match outcome(case, &graph) {
+    let outcome = if case.alias.is_some() { aliased(case, &graph) } else { outcome(case, &graph) };
+    match outcome {
         Err(why) => wrong.push(why),
         Ok(outcome) => {
             for must in &case.musts {

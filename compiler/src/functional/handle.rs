@@ -172,7 +172,7 @@ impl Chains<'_> {
         let mut at = value;
         while at != root {
             if let Def::Result(id, _) = self.source.value(at).def
-                && matches!(self.source.inst(id).op, Op::AsStrided { .. } | Op::ViewDtype { .. })
+                && is_of_storage(&self.source.inst(id).op)
             {
                 let (name, value) = (self.source.inst(id).op.name(), self.source.display(value));
                 return Err(Stop::Unsupported(format!("{value} is passed on by reference through {name}")));
@@ -400,6 +400,11 @@ impl Chains<'_> {
         }
         Ok(simple)
     }
+}
+
+/// Whether a view is one of its storage's bytes rather than of its operand's elements.
+fn is_of_storage(op: &Op) -> bool {
+    matches!(op, Op::AsStrided { .. } | Op::Strided { .. } | Op::ViewDtype { .. } | Op::Bitcast { .. })
 }
 
 /// The kind of storage of a value that owns one; of a join, as its elements lie to each other.

@@ -187,7 +187,11 @@ fn place_results(graph: &Graph, id: InstId, placed: &mut Placements) {
             let views: Vec<Option<Vec<Layout>>> =
                 placed.layouts(operand).map(|layout| view_layouts(graph, inst, layout, bytes)).collect();
             // Strides and offsets of a storage say nothing where it may be one of several.
-            if matches!(inst.op, Op::AsStrided { .. } | Op::ViewDtype { .. }) && placed.joined.contains_key(&root) {
+            let of_storage = matches!(
+                inst.op,
+                Op::AsStrided { .. } | Op::Strided { .. } | Op::ViewDtype { .. } | Op::Bitcast { .. }
+            );
+            if of_storage && placed.joined.contains_key(&root) {
                 placed.undecided.insert(id);
             }
             let possible = views.iter().flatten().count();

@@ -433,6 +433,10 @@ impl Verifier<'_> {
                 let operand = shown(self.graph, operand);
                 format!("{operand} has one of the strides {strides:?}; with some {name} is a view, with others a copy")
             }
+            Op::AsStrided { .. } | Op::Strided { .. } | Op::ViewDtype { .. } | Op::Bitcast { .. } => {
+                let operand = shown(self.graph, inst.operands[0]);
+                format!("{operand} may have one of several storages, and {name} must know where it begins in which")
+            }
             _ => format!("the result of {name} has one of more than {MAX_LAYOUTS} layouts"),
         };
         let notes = vec!["give what meets there one layout with `contiguous`".to_string()];

@@ -53,8 +53,6 @@ pub(super) fn writes_region(kernel: &Kernel, access: &Access) -> bool {
         | Kernel::ArgReduce { .. }
         | Kernel::TopK { .. }
         | Kernel::If { .. }
-        | Kernel::Loop { .. } => {
-            false
-        }
+        | Kernel::Loop { .. } => false,
     }
 }

@@ -7,21 +7,27 @@ use super::words::{evidence, grouped, proof, reason, size, unblock};
 use super::{Decisions, Part, is_named};
 use crate::alias;
 use crate::ir::{Graph, ValueId};
-use crate::pipeline::Compilation;
 use crate::place::Condition;
 use crate::plan::{Owner, Planned};
 
+/// What became of the values of a source program.
+#[derive(Clone, Copy, Debug)]
+pub struct Became<'a> {
+    pub functional: &'a Graph,
+    /// For each value of the source the value of the functional form that holds it when it is last read.
+    pub values: &'a [Option<ValueId>],
+}
+
 /// Explains the value of `source` called `name` (with or without `%`): its bytes in the source, then what became of it. Also
 /// takes the name of a value that the compiler made, such as a version of a storage. `None` when there is no such value.
-pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<String> {
-    let decisions = compilation.decided.decisions();
+pub fn explain(source: &Graph, became: Became<'_>, decisions: &Decisions, name: &str) -> Option<String> {
     let values = (0..source.values.len() as u32).map(ValueId);
     let Some(value) = values.into_iter().find(|&value| is_named(&source.display(value), name)) else {
-        return placement(&decisions, name);
+        return placement(decisions, name);
     };
     let mut text = origin(&alias::analyze(source), value);
-    let became = compilation.functional_values.get(value.index()).copied().flatten();
-    let made = became.map_or_else(|| source.display(value), |became| compilation.functional.display(became));
+    let last = became.values.get(value.index()).copied().flatten();
+    let made = last.map_or_else(|| source.display(value), |last| became.functional.display(last));
     if made != source.display(value) {
         text.push_str(&format!("In functional form it is {made} when it is last read.\n"));
     }
@@ -29,8 +35,8 @@ pub fn explain(source: &Graph, compilation: &Compilation, name: &str) -> Option<
         text.push_str(&sentence);
         text.push('\n');
     }
-    let placed = placement(&decisions, &made).or_else(|| placement(&decisions, name));
-    text.push_str(&placed.unwrap_or_else(|| absorbed(source, &decisions, value)));
+    let placed = placement(decisions, &made).or_else(|| placement(decisions, name));
+    text.push_str(&placed.unwrap_or_else(|| absorbed(source, decisions, value)));
     Some(text)
 }
 

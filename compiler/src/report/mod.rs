@@ -11,7 +11,7 @@ mod text;
 mod words;
 
 pub use aliasing::{Aliasing, OnOverlap, aliasing};
-pub use explain::{explain, placement};
+pub use explain::{Became, explain, placement};
 pub use json::{SCHEMA, json};
 pub use text::text;
 
