@@ -78,7 +78,7 @@ struct Phase {
 #[derive(Debug)]
 enum Core {
     /// Patches made in scratch.
-    Product(Product),
+    Product(Box<Product>),
     /// Patches read where they lie.
     Direct(Box<Direct>),
 }
@@ -255,7 +255,7 @@ impl Phase {
             None => {
                 let blocks = shape.blocks();
                 let bands = Bands::new(stack, out, size, blocks.rows, blocks.panels * PANEL)?.sharing(shared);
-                Core::Product(Product::new(bands, shape, epilogue.scratch_bytes(), operands.threads)?)
+                Core::Product(Box::new(Product::new(bands, shape, epilogue.scratch_bytes(), operands.threads)?))
             }
         };
         let strides = &operands.x.layout.strides;
