@@ -256,6 +256,26 @@ fn museum() {
             &[11.0, 22.0, 10.0, 20.0],
         ),
         (
+            "a view of a storage, handed on and written",
+            "%d = as_strided %m {shape=[2], strides=[3], offset=none}\n %x = loop 2, true (%i, %p = %d) {\n add_ %p, 10.0\n yield true, %p\n}\n %f = reshape %m {shape=[4]}\n %r = concat %f, %x {axis=0}\n return %r",
+            &[21.0, 2.0, 3.0, 24.0, 21.0, 24.0],
+        ),
+        (
+            "the bits of floats, handed on and written: one more in the exponent",
+            "%d = view_dtype %a {to=i32}\n %x = loop %n, true (%i, %p = %d) {\n add_ %p, 8388608\n yield true, %p\n}\n %r = concat %a, %b {axis=0}\n return %r",
+            &[8.0, 16.0, 10.0, 20.0],
+        ),
+        (
+            "a branch picks one of two views of a storage",
+            "%d = as_strided %m {shape=[2], strides=[3], offset=0}\n %e = as_strided %m {shape=[2], strides=[1], offset=1}\n %x = if %c { yield %e } else { yield %d }\n mul_ %x, 10.0\n %f = reshape %m {shape=[4]}\n return %f",
+            &[1.0, 20.0, 30.0, 4.0],
+        ),
+        (
+            "an axis of one element may have any stride, and another one at every trip",
+            "%e = slice %a {axis=0, start=1, end=2, step=1}\n %x = loop %n, true (%i, %p = %e) {\n %q = slice %p {axis=0, start=0, end=1, step=2}\n add_ %q, 1.0\n yield true, %q\n}\n %r = concat %a, %x {axis=0}\n return %r",
+            &[1.0, 5.0, 5.0],
+        ),
+        (
             "rows of a matrix are written as they come",
             "%last, %all = scan (%i, %p = %a) (%row in %m) {\n add_ %row, %p\n yield %row, %row\n}\n mul_ %last, 10.0\n %f = reshape %m {shape=[4]}\n %r = concat %last, %f {axis=0}\n return %r",
             &[50.0, 80.0, 2.0, 4.0, 50.0, 80.0],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::handle::{Handle, Kind, Root};
 use super::identity::Identity;
-use super::region::{Rewritten, cover, extract, positions, rewritten, storage_as};
+use super::region::{cover, extract, positions, rewritten, storage_as};
 use super::repeat::Seen;
 use super::{FunctionalNotes, Stop, WriteForm};
 use crate::alias::{AliasDb, relation};
@@ -346,31 +346,43 @@ impl<'a> Chains<'a> {
 
     fn next_version(&mut self, root: ValueId, destination: ValueId, value: ValueId) -> Result<WriteForm, Stop> {
         let base = self.base(&Root::Value(root))?;
-        let layout = self.aliases.origin(destination).layout.clone();
-        if layout.is_empty() {
-            return Ok(WriteForm::Nothing);
-        }
-        let (ty, seen) = (self.graph.ty(base).clone(), self.source.ty(destination).dtype);
-        let write = rewritten(&layout, seen, &ty).ok_or_else(|| fault("a view ends beyond 2^63"))?;
-        let Rewritten { layout, shape, .. } = write;
-        let value = self.apply(write.value, value)?;
-        let (next, form) = match cover(&layout, &shape) {
-            Some(ops) => (self.apply(ops, value)?, WriteForm::Whole),
-            None => {
-                let base = self.apply(write.base, base)?;
-                (self.replaced(base, &layout, value)?, WriteForm::Region)
-            }
-        };
-        let next = self.apply(write.back, next)?;
+        let layout = &self.aliases.origin(destination).layout;
+        let (next, form) = self.replace(base, layout, self.source.ty(destination).dtype, value)?;
         if form == WriteForm::Region {
             self.name(next, root);
         }
-        self.change(&Root::Value(root), next, Some(destination));
+        if form != WriteForm::Nothing {
+            self.change(&Root::Value(root), next, Some(destination));
+        }
         Ok(form)
     }
 
+    /// The version `base` of a storage with `value` at the elements of `layout`, which are of dtype `seen`.
+    pub fn replace(
+        &mut self,
+        base: ValueId,
+        layout: &Layout,
+        seen: DType,
+        value: ValueId,
+    ) -> Result<(ValueId, WriteForm), Stop> {
+        if layout.is_empty() {
+            return Ok((base, WriteForm::Nothing));
+        }
+        let ty = self.graph.ty(base).clone();
+        let write = rewritten(layout, seen, &ty).ok_or_else(|| fault("a view ends beyond 2^63"))?;
+        let value = self.apply(write.value, value)?;
+        let (next, form) = match cover(&write.layout, &write.shape) {
+            Some(ops) => (self.apply(ops, value)?, WriteForm::Whole),
+            None => {
+                let base = self.apply(write.base, base)?;
+                (self.replaced(base, &write.layout, value)?, WriteForm::Region)
+            }
+        };
+        Ok((self.apply(write.back, next)?, form))
+    }
+
     /// `base` with the elements at `layout` replaced by `value`.
-    pub fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Stop> {
+    fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Stop> {
         if layout.is_injective() {
             let offset = usize::try_from(layout.offset).map_err(|_| fault("a view begins before its storage"))?;
             return self.one(Op::Update { offset, strides: layout.strides.clone() }, &[base, value]);
@@ -522,7 +534,7 @@ impl<'a> Chains<'a> {
     }
 
     /// Ops that read `value` from its root's own value, through its strides in the storage.
-    fn strided(&self, value: ValueId) -> Result<Vec<Op>, Stop> {
+    pub fn strided(&self, value: ValueId) -> Result<Vec<Op>, Stop> {
         let origin = self.aliases.origin(value);
         let (root, stored) = (self.aliases.origin(origin.root).layout, self.source.ty(origin.root));
         let mut ops = storage_as(root, stored, self.source.ty(value).dtype);

@@ -6,7 +6,7 @@
 
 use super::Stop;
 use super::chain::{Chains, as_value, fault};
-use super::region::{cover, inverse, storage_order};
+use super::region::{inverse, storage_order};
 use crate::alias::AliasDb;
 use crate::ir::layout::view_layouts;
 use crate::ir::{Def, Graph, InstId, ValueId};
@@ -67,6 +67,8 @@ pub enum View {
     Source(InstId, u32),
     /// One that the source has no instruction for.
     Made(Op),
+    /// One of the storage itself, whatever its value looks like: ops taken of the value that the storage is.
+    Storage(Vec<Op>),
 }
 
 /// A step of the way from a storage to what is looked at: an element of axis 0, unless it is the first step, then views.
@@ -77,17 +79,19 @@ pub struct Part {
     /// What the views are taken of.
     pub kind: Kind,
     pub views: Vec<View>,
-    /// What the views amount to, in the elements of `kind`'s storage.
+    /// What the views amount to in `kind`'s storage, in elements of `seen`.
     pub layout: Layout,
+    /// The dtype that the views end in.
+    pub seen: DType,
 }
 
 impl Part {
     pub fn whole(kind: Kind, row: Option<ValueId>) -> Part {
-        Part { row, layout: kind.layout(), views: Vec::new(), kind }
+        Part { row, layout: kind.layout(), views: Vec::new(), seen: kind.dtype, kind }
     }
 
     fn through(&mut self, op: Op) -> Result<(), Stop> {
-        let layout = crate::ops::views::apply(&op, &self.layout, self.kind.dtype).and_then(|mut layouts| layouts.pop());
+        let layout = crate::ops::views::apply(&op, &self.layout, self.seen).and_then(|mut layouts| layouts.pop());
         self.layout = layout.ok_or_else(|| fault("a part is looked at as it cannot be"))?;
         self.views.push(View::Made(op));
         Ok(())
@@ -95,7 +99,11 @@ impl Part {
 
     /// Whether two parts look at the same elements, whatever the index of the row.
     fn agrees(&self, other: &Part) -> bool {
-        self.row.is_some() == other.row.is_some() && self.kind == other.kind && self.layout == other.layout
+        let (a, b) = (&self.layout, &other.layout);
+        let kind = self.kind == other.kind && self.seen == other.seen;
+        // The strides of axes that have no second element say nothing, and grow around a loop without an end.
+        let layout = a.shape == b.shape && (a.is_empty() || a.offset == b.offset && a.is_parallel(b));
+        self.row.is_some() == other.row.is_some() && kind && layout
     }
 }
 
@@ -143,7 +151,7 @@ impl Alternative {
             part.through(Op::Slice { axis, start: 0, end: 1, step: 1 })?;
         }
         let single = Layout { shape: part.layout.shape[1..].to_vec(), ..element.clone() };
-        let ty = TensorType::new(part.kind.dtype, single.shape.clone());
+        let ty = TensorType::new(part.seen, single.shape.clone());
         let mut inner = Part::whole(Kind::of(&ty, &single), Some(row));
         if !expanded.is_empty() {
             inner.through(Op::Expand { shape })?;
@@ -170,12 +178,15 @@ impl Chains<'_> {
         let root = self.aliases.storage(value);
         let mut path = Vec::new();
         let mut at = value;
+        // A view of the storage, which is a known one: the verifier lets nobody look at the bytes behind a join.
+        let mut of_storage = None;
         while at != root {
             if let Def::Result(id, _) = self.source.value(at).def
                 && is_of_storage(&self.source.inst(id).op)
             {
-                let (name, value) = (self.source.inst(id).op.name(), self.source.display(value));
-                return Err(Stop::Unsupported(format!("{value} is passed on by reference through {name}")));
+                let layout = self.aliases.origin(at).layout.clone();
+                of_storage = Some((View::Storage(self.strided(at)?), layout, self.source.ty(at).dtype));
+                break;
             }
             if let Def::Result(id, place) = self.source.value(at).def
                 && !self.source.inst(id).mutates
@@ -193,6 +204,10 @@ impl Chains<'_> {
             }
         };
         for alternative in &mut handle {
+            if let Some((view, layout, seen)) = of_storage.clone() {
+                let part = alternative.parts.last_mut().ok_or_else(|| fault("a handle looks at something"))?;
+                (part.views, part.layout, part.seen) = (vec![view], layout, seen);
+            }
             for &(id, place) in &path {
                 let part = alternative.parts.last_mut().ok_or_else(|| fault("a handle looks at something"))?;
                 let bytes = part.kind.stored().bytes();
@@ -240,6 +255,7 @@ impl Chains<'_> {
         part.views.iter().try_fold(value, |value, view| match view {
             View::Source(id, place) => self.view(*id, *place, value),
             View::Made(op) => self.one(op.clone(), &[value]),
+            View::Storage(ops) => self.apply(ops.clone(), value),
         })
     }
 
@@ -296,19 +312,7 @@ impl Chains<'_> {
                 self.one(Op::ScatterNd { function: ScatterFn::Assign }, &[sequence, index, update])?
             }
         };
-        self.replace(base, &part.layout, value)
-    }
-
-    /// `base` with `value` at the elements of `layout`.
-    pub fn replace(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Stop> {
-        if layout.is_empty() {
-            return Ok(base);
-        }
-        let shape = self.graph.ty(base).shape.clone();
-        match cover(layout, &shape) {
-            Some(ops) => self.apply(ops, value),
-            None => self.replaced(base, layout, value),
-        }
+        Ok(self.replace(base, &part.layout, part.seen, value)?.0)
     }
 
     /// A value in the order of a storage.

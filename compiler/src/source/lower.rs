@@ -587,7 +587,10 @@ impl<'a> Lowering<'a> {
             let note = match closest(found, expected.iter().copied()) {
                 Some(close) => Some(format!("did you mean `{close}`?")),
                 None if expected.is_empty() => None,
-                None => Some(format!("it has {}", expected.join(", "))),
+                None => Some(format!(
+                    "it has {}",
+                    expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                )),
             };
             let message = format!("{name} has no attribute `{found}`");
             return Err(Mistake { span: Some(span), message, note });

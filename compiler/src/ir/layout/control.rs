@@ -120,11 +120,12 @@ fn join(graph: &Graph, id: InstId, value: ValueId, sources: &[ValueId], placed: 
     let known = layouts.len();
     let mut crowded = false;
     for layout in sources.iter().flat_map(|&source| placed.layouts(source)) {
-        let seen = layouts.iter().any(|known| known.is_empty() || known.strides == layout.strides);
+        let layout = Layout { offset: 0, ..layout.clone() };
+        let seen = layouts.iter().any(|known| known.is_empty() || known.is_parallel(&layout));
         if !seen && layouts.len() == MAX_LAYOUTS {
             crowded = true;
         } else if !seen {
-            layouts.push(Layout { offset: 0, ..layout.clone() });
+            layouts.push(layout);
         }
     }
     if crowded {
