@@ -67,8 +67,8 @@ fn least_peak(problem: &Problem) -> u64 {
 #[test]
 fn the_least_peak_is_found() {
     for single in [true, false] {
-        for seed in 0..400 {
-            let problem = random(seed + if single { 0 } else { 1000 }, 3 + seed as usize % 6, single);
+        for seed in 0..4000 {
+            let problem = random(seed + if single { 0 } else { 10_000 }, 3 + seed as usize % 7, single);
             let source: Vec<usize> = (0..problem.len()).collect();
             let found = order(&problem, &[source], 1_000_000);
             assert!(problem.is_valid(&found.nodes));

@@ -9,6 +9,7 @@
 //! module docs there. The result is never worse than the source order.
 
 mod heuristic;
+mod part;
 mod search;
 
 use super::OrderStatus;
@@ -155,19 +156,10 @@ impl Memory {
         }
         during
     }
-
-    /// Takes the last step back; `node` must be the one that ran last.
-    fn take_back(&mut self, problem: &Problem, node: usize) {
-        for &number in &problem.touches[node] {
-            self.remaining[number] += 1;
-        }
-        let (allocated, freed) = self.effect(problem, node);
-        self.live = self.live + freed - allocated;
-    }
 }
 
 /// The best order found. `sources` are valid orders to begin with; the result is never worse than any of them.
-/// `limit` bounds the nodes of the search over the whole graph.
+/// `limit` bounds the steps of the search over the whole graph.
 pub fn order(problem: &Problem, sources: &[Vec<usize>], limit: u64) -> Order {
     let mut best: Option<(u64, Vec<usize>)> = None;
     let mut consider = |nodes: Vec<usize>| {
