@@ -276,6 +276,16 @@ fn museum() {
             &[1.0, 5.0, 5.0],
         ),
         (
+            "windows that overlap are written as they come: each sees what the one before it left",
+            "%f = reshape %m {shape=[4]}\n %w = unfold %f {axis=0, size=2, step=1}\n scan (%i) (%p in %w) {\n mul_ %p, 2.0\n}\n return %m",
+            &[2.0, 8.0, 12.0, 8.0],
+        ),
+        (
+            "windows of windows that overlap, and a view of each is written",
+            "%f = reshape %m {shape=[4]}\n %w = unfold %f {axis=0, size=3, step=1}\n %v = unfold %w {axis=1, size=2, step=1}\n scan (%i) (%p in %v) {\n scan (%j) (%q in %p) {\n %l = slice %q {axis=0, start=1, end=2, step=1}\n mul_ %l, 2.0\n}\n}\n return %m",
+            &[1.0, 4.0, 12.0, 8.0],
+        ),
+        (
             "rows of a matrix are written as they come",
             "%last, %all = scan (%i, %p = %a) (%row in %m) {\n add_ %row, %p\n yield %row, %row\n}\n mul_ %last, 10.0\n %f = reshape %m {shape=[4]}\n %r = concat %last, %f {axis=0}\n return %r",
             &[50.0, 80.0, 2.0, 4.0, 50.0, 80.0],

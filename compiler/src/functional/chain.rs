@@ -10,7 +10,7 @@ use super::{FunctionalNotes, Stop, WriteForm};
 use crate::alias::{AliasDb, relation};
 use crate::diagnostic::Fault;
 use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Inst, InstId, Location, ValueId};
-use crate::ops::{Op, ScatterFn, Storage};
+use crate::ops::{Op, PointFn, ScatterFn, Storage};
 use crate::types::{DType, InputMode, Layout, TensorType};
 
 /// Writes that are compared with a value before it is given up as changed, and cases that each comparison may search:
@@ -347,7 +347,7 @@ impl<'a> Chains<'a> {
     fn next_version(&mut self, root: ValueId, destination: ValueId, value: ValueId) -> Result<WriteForm, Stop> {
         let base = self.base(&Root::Value(root))?;
         let layout = &self.aliases.origin(destination).layout;
-        let (next, form) = self.replace(base, layout, self.source.ty(destination).dtype, value)?;
+        let (next, form) = self.replace(base, (layout, &[]), self.source.ty(destination).dtype, value)?;
         if form == WriteForm::Region {
             self.name(next, root);
         }
@@ -357,11 +357,12 @@ impl<'a> Chains<'a> {
         Ok(form)
     }
 
-    /// The version `base` of a storage with `value` at the elements of `layout`, which are of dtype `seen`.
+    /// The version `base` of a storage with `value` at the elements of a layout, which are of dtype `seen`. The layout moves
+    /// by indices times strides.
     pub fn replace(
         &mut self,
         base: ValueId,
-        layout: &Layout,
+        (layout, moves): (&Layout, &[(ValueId, i64)]),
         seen: DType,
         value: ValueId,
     ) -> Result<(ValueId, WriteForm), Stop> {
@@ -371,33 +372,51 @@ impl<'a> Chains<'a> {
         let ty = self.graph.ty(base).clone();
         let write = rewritten(layout, seen, &ty).ok_or_else(|| fault("a view ends beyond 2^63"))?;
         let value = self.apply(write.value, value)?;
-        let (next, form) = match cover(&write.layout, &write.shape) {
+        let (next, form) = match cover(&write.layout, &write.shape).filter(|_| moves.is_empty()) {
             Some(ops) => (self.apply(ops, value)?, WriteForm::Whole),
             None => {
                 let base = self.apply(write.base, base)?;
-                (self.replaced(base, &write.layout, value)?, WriteForm::Region)
+                let unit = (seen.size() / ty.dtype.size()).max(1) as i64;
+                let moves: Vec<(ValueId, i64)> = moves.iter().map(|&(index, stride)| (index, stride * unit)).collect();
+                (self.replaced(base, &write.layout, &moves, value)?, WriteForm::Region)
             }
         };
         Ok((self.apply(write.back, next)?, form))
     }
 
-    /// `base` with the elements at `layout` replaced by `value`.
-    fn replaced(&mut self, base: ValueId, layout: &Layout, value: ValueId) -> Result<ValueId, Stop> {
-        if layout.is_injective() {
+    /// `base` with the elements at `layout`, moved, replaced by `value`.
+    fn replaced(
+        &mut self,
+        base: ValueId,
+        layout: &Layout,
+        moves: &[(ValueId, i64)],
+        value: ValueId,
+    ) -> Result<ValueId, Stop> {
+        if moves.is_empty() && layout.is_injective() {
             let offset = usize::try_from(layout.offset).map_err(|_| fault("a view begins before its storage"))?;
             return self.one(Op::Update { offset, strides: layout.strides.clone() }, &[base, value]);
         }
         // Strides that interlock: no nest of loops writes each element once in order, but every element has its position.
-        let (shape, count) = (self.graph.ty(base).shape.clone(), layout.len());
-        let flat = vec![shape.iter().product()];
-        let data = ConstantData::Bytes(positions(layout).into());
-        let index = Constant { name: String::new(), ty: TensorType::new(DType::I64, [count]), data };
-        let index = self.graph.add_constant(index);
-        let base = self.one(Op::Reshape { shape: flat }, &[base])?;
-        let value = self.one(Op::Reshape { shape: vec![count] }, &[value])?;
+        let shape = self.graph.ty(base).shape.clone();
+        let base = self.one(Op::Reshape { shape: vec![shape.iter().product()] }, &[base])?;
+        let value = self.one(Op::Reshape { shape: vec![layout.len()] }, &[value])?;
+        let index = self.positions(layout, moves)?;
         let scatter = Op::ScatterElements { axis: 0, function: ScatterFn::Assign };
         let next = self.one(scatter, &[base, index, value])?;
         self.one(Op::Reshape { shape }, &[next])
+    }
+
+    /// Where the elements of `layout` lie when it has moved, as a list of `i64` numbers in row-major order of its indices.
+    pub fn positions(&mut self, layout: &Layout, moves: &[(ValueId, i64)]) -> Result<ValueId, Stop> {
+        let data = ConstantData::Bytes(positions(layout).into());
+        let index = Constant { name: String::new(), ty: TensorType::new(DType::I64, [layout.len()]), data };
+        let mut index = self.graph.add_constant(index);
+        for &(by, stride) in moves {
+            let stride = self.scalar(DType::I64, stride as u64);
+            let by = self.one(Op::Point(PointFn::Mul), &[by, stride])?;
+            index = self.one(Op::Point(PointFn::Add), &[index, by])?;
+        }
+        Ok(index)
     }
 
     /// The value that holds `value` now.

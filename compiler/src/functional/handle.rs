@@ -6,7 +6,7 @@
 
 use super::Stop;
 use super::chain::{Chains, as_value, fault};
-use super::region::{inverse, storage_order};
+use super::region::{inverse, storage_as, storage_order};
 use crate::alias::AliasDb;
 use crate::ir::layout::view_layouts;
 use crate::ir::{Def, Graph, InstId, ValueId};
@@ -83,11 +83,14 @@ pub struct Part {
     pub layout: Layout,
     /// The dtype that the views end in.
     pub seen: DType,
+    /// By how much `layout` moves: indices, `i64` scalars, each times a stride. If there are any, `layout` alone says what
+    /// is looked at.
+    pub moves: Vec<(ValueId, i64)>,
 }
 
 impl Part {
     pub fn whole(kind: Kind, row: Option<ValueId>) -> Part {
-        Part { row, layout: kind.layout(), views: Vec::new(), seen: kind.dtype, kind }
+        Part { row, layout: kind.layout(), views: Vec::new(), seen: kind.dtype, moves: Vec::new(), kind }
     }
 
     fn through(&mut self, op: Op) -> Result<(), Stop> {
@@ -103,7 +106,13 @@ impl Part {
         let kind = self.kind == other.kind && self.seen == other.seen;
         // The strides of axes that have no second element say nothing, and grow around a loop without an end.
         let layout = a.shape == b.shape && (a.is_empty() || a.offset == b.offset && a.is_parallel(b));
-        self.row.is_some() == other.row.is_some() && kind && layout
+        let strides = |part: &Part| part.moves.iter().map(|(_, stride)| *stride).collect::<Vec<_>>();
+        self.row.is_some() == other.row.is_some() && kind && layout && strides(self) == strides(other)
+    }
+
+    /// Places of the indices that run-time values decide.
+    fn rows(&mut self) -> impl Iterator<Item = &mut ValueId> {
+        self.row.iter_mut().chain(self.moves.iter_mut().map(|(index, _)| index))
     }
 }
 
@@ -131,13 +140,14 @@ impl Alternative {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = ValueId> {
-        self.parts.iter().filter_map(|part| part.row)
+        self.parts.iter().flat_map(|part| part.row.into_iter().chain(part.moves.iter().map(|(index, _)| *index)))
     }
 
     /// Lets the alternative, which looks at a sequence, look at its element `row`; elements have the layout `element` in
     /// the source. Along an expanded axis, or one of extent 1, there is one element, whatever the index: it is not
     /// repeated in the part that is written, but expanded again behind it. So every index is one of a real axis, of which
-    /// a storage has finitely many, and ways of looking at a storage do not get longer for ever.
+    /// a storage has finitely many, and ways of looking at a storage do not get longer for ever. Elements that overlap one
+    /// another are no storages of their own; what looks at them moves within theirs.
     pub fn step(&mut self, row: ValueId, element: &Layout) -> Result<(), Stop> {
         let part = self.parts.last_mut().ok_or_else(|| fault("a handle looks at something"))?;
         let expanded: Vec<usize> = (0..part.layout.rank())
@@ -145,6 +155,17 @@ impl Alternative {
             .collect();
         if expanded.contains(&0) || part.layout.shape[0] == 1 {
             return part.through(Op::Select { axis: 0, index: 0 });
+        }
+        let once = part.layout.shape.iter().zip(&part.layout.strides).map(|(&extent, &stride)| match stride {
+            0 => (1, 0),
+            stride => (extent, stride),
+        });
+        let (shape, strides) = once.unzip();
+        if !part.moves.is_empty() || !(Layout { offset: part.layout.offset, shape, strides }).is_injective() {
+            part.moves.push((row, part.layout.strides[0]));
+            part.layout.shape.remove(0);
+            part.layout.strides.remove(0);
+            return Ok(());
         }
         let shape = part.layout.shape[1..].to_vec();
         for &axis in &expanded {
@@ -163,8 +184,7 @@ impl Alternative {
     /// The same with other indices of rows.
     pub fn with_rows(&self, rows: &[ValueId]) -> Alternative {
         let mut other = self.clone();
-        let holes = other.parts.iter_mut().filter(|part| part.row.is_some());
-        holes.zip(rows).for_each(|(part, &row)| part.row = Some(row));
+        other.parts.iter_mut().flat_map(Part::rows).zip(rows).for_each(|(hole, &row)| *hole = row);
         other
     }
 }
@@ -252,6 +272,14 @@ impl Chains<'_> {
 
     /// The views of a part, taken of a value.
     fn look(&mut self, part: &Part, value: ValueId) -> Result<ValueId, Stop> {
+        if !part.moves.is_empty() {
+            let ty = TensorType::new(part.kind.dtype, part.kind.shape.clone());
+            let storage = self.apply(storage_as(&part.kind.layout(), &ty, part.seen), value)?;
+            let flat = self.one(Op::Reshape { shape: vec![self.graph.ty(storage).len()] }, &[storage])?;
+            let index = self.positions(&part.layout, &part.moves)?;
+            let taken = self.one(Op::Gather { axis: 0 }, &[flat, index])?;
+            return self.one(Op::Reshape { shape: part.layout.shape.clone() }, &[taken]);
+        }
         part.views.iter().try_fold(value, |value, view| match view {
             View::Source(id, place) => self.view(*id, *place, value),
             View::Made(op) => self.one(op.clone(), &[value]),
@@ -312,7 +340,7 @@ impl Chains<'_> {
                 self.one(Op::ScatterNd { function: ScatterFn::Assign }, &[sequence, index, update])?
             }
         };
-        Ok(self.replace(base, &part.layout, part.seen, value)?.0)
+        Ok(self.replace(base, (&part.layout, &part.moves), part.seen, value)?.0)
     }
 
     /// A value in the order of a storage.
