@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use situ::alias::{AliasDb, Observer, Region, Relation, Why, Witness, analyze, relate};
+use situ::alias::{AliasDb, Observer, Region, Relation, Why, Witness, analyze, relate, relate_within};
 use situ::ir::{Graph, ValueId, print};
 use situ::types::Layout;
 
@@ -104,6 +104,45 @@ fn any_two_layouts_agree_with_brute_force() {
     });
     if let Err(failure) = checked {
         panic!("{failure}");
+    }
+}
+
+/// A budget too small for the last rung costs a decision, never a true one.
+#[test]
+fn a_search_that_gives_up_decides_nothing() {
+    let undecided = std::cell::Cell::new(0);
+    let checked = runner(20_000).run(&(layout(), layout(), 0usize..4), |(a, b, budget)| {
+        let region = |layout| Region { map: None, layout, size: 4, root: None };
+        let (p, q) = (region(&a), region(&b));
+        let relation = relate_within(p, q, "%x", budget);
+        undecided.set(undecided.get() + usize::from(matches!(relation, Relation::Unknown(_))));
+        prop_assert!(holds(&relation, &p, &q, &[]), "{relation}\n{p:?}\n{q:?}");
+        Ok(())
+    });
+    if let Err(failure) = checked {
+        panic!("{failure}");
+    }
+    assert!(undecided.get() > 200, "{} undecided", undecided.get());
+}
+
+/// A reshape that regroups axes is no box, also where it has as many axes as before.
+#[test]
+fn reshapes_that_regroup_axes_agree_with_brute_force() {
+    for (from, to) in [("2, 6", "3, 4"), ("4, 6", "6, 4"), ("2, 3, 4", "4, 3, 2"), ("2, 1, 6", "3, 4"), ("12", "2, 6")]
+    {
+        let mut text = format!("graph regrouped {{\n input %x: f32[{from}]\n %y = reshape %x {{shape=[{to}]}}\n");
+        let mut names = vec!["%x".to_string(), "%y".to_string()];
+        for (value, shape) in [("x", from), ("y", to)] {
+            for (axis, extent) in shape.split(", ").enumerate() {
+                for index in 0..extent.parse::<usize>().expect("an extent") {
+                    let name = format!("%{value}{axis}_{index}");
+                    text.push_str(&format!(" {name} = select %{value} {{axis={axis}, index={index}}}\n"));
+                    names.push(name);
+                }
+            }
+        }
+        text.push_str(&format!(" return {}\n}}\n", names.join(", ")));
+        every_pair_is_right(&graph_of(&text)).expect("every pair is right");
     }
 }
 

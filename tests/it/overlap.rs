@@ -130,6 +130,11 @@ fn compare(session: &mut RawSession, graph: &Graph, starts: &[usize], close: Clo
 /// Programs with inputs `%a` and `%b` of four-byte elements, each with what only it shows.
 const PROGRAMS: &[(&str, &str, Close)] = &[
     (
+        "strides that interlock: no nest of loops is known to write each element once",
+        "inout %a: f32[11]\n input %b: f32[3, 3]\n %v = as_strided %a {shape=[3, 3], strides=[2, 3], offset=0}\n add_ %v, %b\n copy_ %v, %v\n return %b",
+        Close::Bits,
+    ),
+    (
         "a view of what was written is read (pytorch#139789)",
         "inout %a: f32[2, 3]\n input %b: f32[6]\n add_ %a, 1.0\n %y = neg %b\n return %y",
         Close::Bits,

@@ -23,7 +23,7 @@ mod sharing;
 pub mod view;
 
 pub use joins::Candidate;
-pub use relation::{Region, Relation, Why, Witness, relate};
+pub use relation::{Region, Relation, Why, Witness, relate, relate_within};
 
 use std::collections::BTreeSet;
 

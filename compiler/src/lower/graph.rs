@@ -104,6 +104,7 @@ pub(super) struct Lowering<'a> {
 pub(super) type Weights = IndexMap<(ConstId, WeightForm), BufferId>;
 
 /// The facts of a node that come from its instruction.
+#[derive(Clone)]
 pub(super) struct Origin {
     pub label: String,
     pub location: Location,

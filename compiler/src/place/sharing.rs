@@ -285,7 +285,14 @@ impl<'g> Sharing<'g> {
                     return Err(Reason::KernelForbids { kernel: kernel.name() });
                 }
             }
-            if writes[..w].iter().any(|other| other.access.value == value && !is_clear(&other.access, &write.access)) {
+            // Two results that have the same bytes one after the other, and are written at once.
+            let meets = |other: &Write| {
+                let one_line = [value, other.access.value].map(|value| self.values[value as usize].previous);
+                let adjacent = one_line[0].is_some_and(|(previous, _)| previous == other.access.value as usize)
+                    || one_line[1].is_some_and(|(previous, _)| previous == value as usize);
+                (other.access.value == value || adjacent) && !is_clear(&other.access, &write.access)
+            };
+            if writes[..w].iter().any(meets) {
                 let operand = self.name(self.graph.nodes[node].writes[w].access.value as usize);
                 return Err(Reason::OtherOperandOverlaps { by: self.label(node), operand });
             }

@@ -118,6 +118,23 @@ fn ties_need_one_layout_and_a_contract() {
     build.step(kernel, vec![vector(3, 16)], vec![whole(vector(sum, 1))]);
     build.plan.outputs[0].access = vector(sum, 1);
     refused!(build, Finding::Overlap { .. });
+    // A product of square matrices over each of its factors: the same bytes in the same order, but no contract.
+    for factor in [0, 1] {
+        let mut build = Build::new(&[("x", InputMode::Read, &[4, 4])]);
+        let values = [build.arena(0, 16), build.arena(64, 16)];
+        for value in values {
+            let all = Layout::dense(&[4, 4]);
+            build.step(map(PointFn::Neg), vec![access(0, all.clone())], vec![whole(access(value, all))]);
+        }
+        let product = build.arena(64 * factor, 16);
+        let matrix = |value| access(value, Layout::dense(&[1, 4, 4]));
+        let epilogue = crate::point::Program::identity(DType::F32);
+        let kernel = Kernel::MatMul { dtype: DType::F32, packed: false, epilogue };
+        build.step(kernel, values.map(matrix).to_vec(), vec![whole(matrix(product))]);
+        build.output(vector(product, 16));
+        let build = Build { plan: build.finish() };
+        refused!(build, Finding::Overlap { why: NoTie::Contract, .. });
+    }
     // Half of the result over half of the operand.
     let mut build = chain();
     build.plan.values[3].place.offset = 64;

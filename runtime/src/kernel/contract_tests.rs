@@ -4,6 +4,7 @@
 //! Functions are affine, so that a second application to an element shows.
 
 use crate::contract::{Permission, contract};
+use crate::executable::{Access, Write};
 use crate::kernel::harness::{Case, How, strided};
 use crate::kernel::row_tests::affine;
 use crate::kernel::tile::tests::Random;
@@ -119,6 +120,20 @@ fn maps_read_an_index_before_they_write_it() {
             let writes = vec![(DType::I32, layout.clone())];
             let case = Case::new(Kernel::Map { program }, vec![(F, layout.clone())], writes, &mut random);
             check_permitted(case, &mut random, &[same(0)]);
+        }
+    }
+}
+
+/// A result whose elements are wider than the operand's would overwrite elements that are still to be read.
+#[test]
+fn no_element_is_written_over_one_of_another_size() {
+    for (from, to) in [(F, DType::F64), (DType::F64, F), (DType::F16, F), (DType::Bool, DType::I64), (F, DType::I8)] {
+        let cast = PointInstr { function: PointFn::Cast(to), args: [0; 3] };
+        let program = Program { inputs: vec![from], code: vec![cast], outputs: vec![1] };
+        for layout in written_layouts(&[3, 5]) {
+            let access = |dtype| Access { value: 0, dtype, layout: layout.clone() };
+            let writes = [Write { access: access(to), base: None }];
+            assert_eq!(contract(&Kernel::Map { program: program.clone() }, &[access(from)], &writes), []);
         }
     }
 }

@@ -18,6 +18,35 @@ graph it {
 ",
     ),
     (
+        "results of one step, one of which nobody reads, are not put in the same bytes",
+        "\
+graph it {
+  donate %d: f32[4]
+  inout %r: f32[3, 4]
+  input %n: i64[]
+  input %c: bool[]
+  %w, %u = if %c (%b = %d, %s = %r, %k = %n) {
+    %t = neg %s
+    %p, %q, %e, %f, %g = scan (%i, %a = %k, %z = %b, %v = %s) (%l in %s) (%y = %b, %m = %t) {
+      %x, %all, %o = scan (%j, %h = %y) (%mm in %m, %vv in %v) (%yy = %y) {
+        %head = slice %vv {axis=0, start=0, end=1}
+        %tail = slice %vv {axis=0, start=1, end=4}
+        %turned = concat %tail, %head {axis=0}
+        %less = sub %turned, %h
+        yield %less, %less, %yy
+      }
+      yield %i, %z, %o, %x, %x
+    }
+    yield %g, %f
+  } else (%b2, %s2, %k2) {
+    yield %s2, %s2
+  }
+  final %r = %u
+  return %w
+}
+",
+    ),
+    (
         "shift",
         "\
 graph it {

@@ -49,10 +49,27 @@ pub struct LoweredAsWritten {
     pub epochs: Vec<u32>,
 }
 
+/// The most pieces that one write is cut into.
+const MAX_PIECES: usize = 4096;
+
 /// Why a program cannot be lowered as written, in words; `None` when it can.
 pub fn obstacle(graph: &Graph) -> Option<String> {
-    let (_, inst) = graph.body_insts().find(|(_, inst)| !inst.regions.is_empty())?;
-    Some(format!("{} ({}) has a body, which only the optimised plan can run", inst.op.name(), inst.location))
+    if let Some((_, inst)) = graph.body_insts().find(|(_, inst)| !inst.regions.is_empty()) {
+        return Some(format!(
+            "{} ({}) has a body, which only the optimised plan can run",
+            inst.op.name(),
+            inst.location
+        ));
+    }
+    let placed = placements(graph);
+    graph.body_insts().filter(|(_, inst)| inst.mutates).find_map(|(_, inst)| {
+        let layout = placed.layout(inst.operands[0]);
+        let pieces: usize = settle::unrolled(layout).into_iter().map(|axis| layout.shape[axis]).product();
+        (pieces > MAX_PIECES && !layout.is_empty()).then(|| {
+            let (name, at) = (inst.op.name(), &inst.location);
+            format!("{name}_ ({at}) writes strides that interlock, in {pieces} pieces, more than {MAX_PIECES}")
+        })
+    })
 }
 
 /// Lowers a verified source graph for which there is no [`obstacle`]. Fails only by a mistake of ours.

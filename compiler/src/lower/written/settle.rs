@@ -8,7 +8,7 @@ use super::{AsWritten, Made};
 use crate::diagnostic::Fault;
 use crate::lower::graph::Origin;
 use crate::lower::{BufferId, BufferKind, Source, views, whole};
-use crate::types::TensorType;
+use crate::types::{Layout, TensorType};
 
 impl AsWritten<'_> {
     /// Brings the elements of `source`, computed by the nodes since `first`, to `target`: by the kernel that computes them,
@@ -22,7 +22,7 @@ impl AsWritten<'_> {
         first: &Made,
         origin: Origin,
     ) -> Result<(), Fault> {
-        if self.redirect(&source, ty, &target, base, first, &origin)? {
+        if target.layout.is_injective() && self.redirect(&source, ty, &target, base, first, &origin)? {
             return Ok(());
         }
         let mut from = self.access(source, ty)?;
@@ -34,7 +34,44 @@ impl AsWritten<'_> {
             self.copy(from, whole(buffer, ty), None, aside)?;
             from = whole(buffer, ty);
         }
-        self.copy(from, target, base, origin)
+        self.copy_in_pieces(from, target, base, origin)
+    }
+
+    /// A copy to elements that a kernel can be shown to write once each: where strides interlock, one piece after the other,
+    /// each a version of its own.
+    fn copy_in_pieces(
+        &mut self,
+        from: Access,
+        target: Access,
+        base: Option<BufferId>,
+        origin: Origin,
+    ) -> Result<(), Fault> {
+        let axes = unrolled(&target.layout);
+        let (mut targets, mut sources) = (vec![target.layout.clone()], vec![from.layout.clone()]);
+        for axis in axes {
+            targets = targets.iter().flat_map(|layout| along(layout, axis)).collect();
+            sources = sources.iter().flat_map(|layout| along(layout, axis)).collect();
+        }
+        let mut base = base;
+        let last = targets.len() - 1;
+        for (number, (read, written)) in sources.into_iter().zip(targets).enumerate() {
+            let value = match base {
+                Some(old) if number < last => {
+                    let storage = self.out.buffer(old.0).clone();
+                    let version = self.out.add_buffer(storage.name, storage.ty, BufferKind::Temporary);
+                    self.note_lines()?;
+                    self.lines[version.index()] = self.lines[old.index()];
+                    version.0
+                }
+                _ => target.value,
+            };
+            // What is read of the same storage is where no piece before has written; its newest version holds it.
+            let newest = base.filter(|old| self.lines[old.index()] == self.lines[from.value as usize]);
+            let from = Access { value: newest.map_or(from.value, |old| old.0), layout: read, ..from.clone() };
+            self.copy(from, Access { value, layout: written, ..target.clone() }, base, origin.clone())?;
+            base = base.map(|_| BufferId(value));
+        }
+        Ok(())
     }
 
     /// Lets the one elementwise kernel that computes `source` write to `target` instead, if it may.
@@ -116,6 +153,34 @@ impl AsWritten<'_> {
             }
         })
     }
+}
+
+/// Axes along which a layout has to be cut until its pieces need no search to be known to name each element once: the
+/// shortest, until what is left does.
+pub(super) fn unrolled(layout: &Layout) -> Vec<usize> {
+    let mut axes: Vec<usize> = (0..layout.rank()).collect();
+    axes.sort_by_key(|&axis| (layout.shape[axis], axis));
+    let mut rest = layout.clone();
+    let mut cut = Vec::new();
+    for axis in axes {
+        if rest.is_injective() {
+            break;
+        }
+        rest.shape[axis] = 1;
+        cut.push(axis);
+    }
+    cut
+}
+
+/// The pieces of one index each along an axis.
+fn along(layout: &Layout, axis: usize) -> impl Iterator<Item = Layout> + use<> {
+    let layout = layout.clone();
+    (0..layout.shape[axis]).map(move |index| {
+        let mut piece = layout.clone();
+        piece.shape[axis] = 1;
+        piece.offset += index as i64 * layout.strides[axis];
+        piece
+    })
 }
 
 /// Whether two accesses of one line of versions name the same elements in the same order.
