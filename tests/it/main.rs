@@ -16,6 +16,7 @@ mod memory;
 mod checker;
 mod examples;
 mod hazards;
+mod faults;
 mod determinism;
 mod allocation;
 mod hostile;

@@ -149,7 +149,9 @@ pub fn take(graph: &mut Graph, block: BlockId, scope: &[ValueId], step: Step) ->
         14 | 15 => (Op::Point([PointFn::Add, PointFn::Sub, PointFn::Mul][choices.next(3)]), true),
         16 | 17 => (Op::Copy {}, true),
         18 if rank > 0 => {
-            (Op::Reduce { function: ReduceFn::Sum, axes: vec![axis], keepdim: choices.next(2) == 0 }, false)
+            // A sum is one of several, by the order in which it is taken; these are what they are to the last bit.
+            let function = [ReduceFn::Max, ReduceFn::Min][choices.next(2)];
+            (Op::Reduce { function, axes: vec![axis], keepdim: choices.next(2) == 0 }, false)
         }
         19 => (Op::Contiguous {}, false),
         20 if rank > 0 => {
