@@ -6,7 +6,7 @@
 use situ::eval::{Tensor, element};
 use situ::ir::layout::placements;
 use situ::ir::{BlockId, Graph, Location, ValueId, verify::mistakes};
-use situ::ops::{Op, PointFn, ReduceFn};
+use situ::ops::{Op, PointFn};
 use situ::types::{DType, InputMode, TensorType};
 
 /// Numbers that choose one step.
@@ -149,9 +149,10 @@ pub fn take(graph: &mut Graph, block: BlockId, scope: &[ValueId], step: Step) ->
         14 | 15 => (Op::Point([PointFn::Add, PointFn::Sub, PointFn::Mul][choices.next(3)]), true),
         16 | 17 => (Op::Copy {}, true),
         18 if rank > 0 => {
-            // A sum is one of several, by the order in which it is taken; these are what they are to the last bit.
-            let function = [ReduceFn::Max, ReduceFn::Min][choices.next(2)];
-            (Op::Reduce { function, axes: vec![axis], keepdim: choices.next(2) == 0 }, false)
+            // A sum depends on the order in which it is taken, a largest zero on the one that comes first; where the
+            // largest element is does not.
+            let [largest, keepdim, last] = [0; 3].map(|_| choices.next(2) == 0);
+            (Op::ArgReduce { largest, axis, keepdim, last }, false)
         }
         19 => (Op::Contiguous {}, false),
         20 if rank > 0 => {
