@@ -28,6 +28,7 @@ mod isolate;
 mod needed;
 mod region;
 mod repeat;
+mod versions;
 
 use std::ops::Deref;
 
