@@ -250,9 +250,11 @@ fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options
     if options.assume_noalias {
         return Ok(Fallback::Promised);
     }
-    if let Some(obstacle) = lower::obstacle(graph) {
-        return Ok(Fallback::Missing(obstacle));
-    }
+    let straight = match lower::straightened(graph) {
+        Ok(straight) => straight,
+        Err(obstacle) => return Ok(Fallback::Missing(obstacle)),
+    };
+    let graph = &*straight;
     let lower_options = LowerOptions { threads: options.threads, pack: true };
     let lowered = lower::lower_as_written(graph, options.math, &lower_options)?;
     let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };

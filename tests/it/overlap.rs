@@ -3,6 +3,8 @@
 //! The oracle is the mutating interpreter, with the inputs laid into one memory. Results and every byte of the memory are
 //! compared, bit for bit under `--math strict`.
 
+mod controlled;
+
 use proptest::prelude::*;
 use situ::eval::Tensor;
 use situ::ir::{Graph, print};
@@ -44,6 +46,16 @@ fn memory(graph: &Graph, starts: &[usize]) -> Block {
     for (at, element) in block.chunks_exact_mut(4).enumerate() {
         let value = ((at * 7 + 3) % 23 + 1) as f32 * if at % 3 == 2 { -1.0 } else { 1.0 };
         element.copy_from_slice(&value.to_le_bytes());
+    }
+    for (place, (input, &start)) in graph.inputs.iter().zip(starts).enumerate() {
+        // Conditions are true and false in turn, counts are 2.
+        match graph.ty(input.value) {
+            ty if ty.dtype == DType::Bool => block[start..start + ty.len()].fill(u8::from(place % 2 == 0)),
+            ty if ty.dtype == DType::I64 && ty.rank() == 0 => {
+                block[start..start + 8].copy_from_slice(&2i64.to_le_bytes())
+            }
+            _ => {}
+        }
     }
     block
 }
@@ -129,6 +141,26 @@ fn compare(session: &mut RawSession, graph: &Graph, starts: &[usize], close: Clo
 
 /// Programs with inputs `%a` and `%b` of four-byte elements, each with what only it shows.
 const PROGRAMS: &[(&str, &str, Close)] = &[
+    (
+        "rows of one are added to rows of the other as they come",
+        "inout %a: f32[3, 2]\n input %b: f32[3, 2]\n %t = scan (%i) (%p in %a, %q in %b) {\n add_ %p, %q\n yield %q\n}\n return %t, %b",
+        Close::Bits,
+    ),
+    (
+        "a branch writes one and reads the other; the condition is read from what it writes",
+        "inout %a: f32[4]\n input %b: f32[4]\n %s = select %a {axis=0, index=1}\n %c = lt %s, 9.0\n if %c {\n add_ %a, %b\n mul_ %a, 2.0\n} else {\n sub_ %a, %b\n %n = neg %b\n copy_ %a, %n\n}\n return %b",
+        Close::Bits,
+    ),
+    (
+        "carries change places, and the one that comes first is written",
+        "inout %a: f32[3]\n inout %b: f32[3]\n %x, %y = loop 3, true (%i, %p = %a, %q = %b) {\n add_ %p, %q\n yield true, %q, %p\n}\n add_ %x, 1.0\n return %y",
+        Close::Bits,
+    ),
+    (
+        "a loop in a branch in a loop",
+        "inout %a: f32[2, 3]\n input %b: f32[3]\n loop 2, true (%i) {\n %c = lt %i, 1\n if %c {\n scan (%j) (%r in %a) {\n sub_ %r, %b\n}\n} else {\n mul_ %a, %b\n}\n yield true\n}\n return %b",
+        Close::Bits,
+    ),
     (
         "strides that interlock: no nest of loops is known to write each element once",
         "inout %a: f32[11]\n input %b: f32[3, 3]\n %v = as_strided %a {shape=[3, 3], strides=[2, 3], offset=0}\n add_ %v, %b\n copy_ %v, %v\n return %b",

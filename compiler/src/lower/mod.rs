@@ -24,7 +24,7 @@ mod written;
 use crate::ops::views;
 
 pub use graph::{LowerOptions, find_workspaces, lower};
-pub use written::{LoweredAsWritten, lower_as_written, obstacle};
+pub use written::{LoweredAsWritten, lower_as_written, straightened};
 
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;

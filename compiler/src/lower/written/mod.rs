@@ -22,7 +22,9 @@
 //! nowhere else. Outputs are read after the last instruction, into bytes of their own.
 
 mod settle;
+mod straighten;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use situ_runtime::executable::Access;
@@ -52,27 +54,27 @@ pub struct LoweredAsWritten {
 /// The most pieces that one write is cut into.
 const MAX_PIECES: usize = 4096;
 
-/// Why a program cannot be lowered as written, in words; `None` when it can.
-pub fn obstacle(graph: &Graph) -> Option<String> {
-    if let Some((_, inst)) = graph.body_insts().find(|(_, inst)| !inst.regions.is_empty()) {
-        return Some(format!(
-            "{} ({}) has a body, which only the optimised plan can run",
-            inst.op.name(),
-            inst.location
-        ));
-    }
-    let placed = placements(graph);
-    graph.body_insts().filter(|(_, inst)| inst.mutates).find_map(|(_, inst)| {
+/// The program without branches and loops, which can be lowered as written; else why there is none, in words.
+pub fn straightened(graph: &Graph) -> Result<Cow<'_, Graph>, String> {
+    let graph = match graph.body_insts().any(|(_, inst)| !inst.regions.is_empty()) {
+        true => Cow::Owned(straighten::straighten(graph)?),
+        false => Cow::Borrowed(graph),
+    };
+    let placed = placements(&graph);
+    for (_, inst) in graph.body_insts().filter(|(_, inst)| inst.mutates) {
         let layout = placed.layout(inst.operands[0]);
         let pieces: usize = settle::unrolled(layout).into_iter().map(|axis| layout.shape[axis]).product();
-        (pieces > MAX_PIECES && !layout.is_empty()).then(|| {
+        if pieces > MAX_PIECES && !layout.is_empty() {
             let (name, at) = (inst.op.name(), &inst.location);
-            format!("{name}_ ({at}) writes strides that interlock, in {pieces} pieces, more than {MAX_PIECES}")
-        })
-    })
+            let why =
+                format!("{name}_ ({at}) writes strides that interlock, in {pieces} pieces, more than {MAX_PIECES}");
+            return Err(why);
+        }
+    }
+    Ok(graph)
 }
 
-/// Lowers a verified source graph for which there is no [`obstacle`]. Fails only by a mistake of ours.
+/// Lowers a program that [`straightened`] gave. Fails only by a mistake of ours.
 pub fn lower_as_written(graph: &Graph, math: Math, options: &LowerOptions) -> Result<LoweredAsWritten, Fault> {
     let mut walk = AsWritten {
         graph,
