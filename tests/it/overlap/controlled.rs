@@ -14,6 +14,7 @@ use situ_runtime::types::DType;
 
 use super::{Close, compare, compiled, length, memory, session, should_divert, starts, strict};
 use crate::support::controlled::{nodes, program};
+use crate::text::graph_of;
 
 /// Arrays lie over one another; conditions and counts, whose bytes no float may be, behind them.
 fn places(graph: &Graph, choices: &[u8]) -> Vec<usize> {
@@ -26,6 +27,41 @@ fn places(graph: &Graph, choices: &[u8]) -> Vec<usize> {
         end += 8;
     }
     starts
+}
+
+/// What would be too long as a list, or is no list, is told; and soon.
+#[test]
+fn what_cannot_be_written_out_is_told() {
+    for (body, expected) in [
+        ("loop 9223372036854775807, true (%i) {\n yield true\n}\n add_ %a, %b", "more than 20000 instructions"),
+        ("scan (%i) {trips=4611686018427387904} {\n}\n add_ %a, %b", "more than 20000 instructions"),
+        (
+            "loop 4000, true (%i) {\n loop 4000, true (%j) {\n add_ %a, %b\n yield true\n}\n yield true\n}",
+            "more than 20000",
+        ),
+        (
+            "loop %n, true (%i) {\n add_ %a, %b\n yield true\n}",
+            "loop (line 5) decides its number of trips when it runs",
+        ),
+        (
+            "loop 5, true (%i) {\n add_ %a, %b\n %c = lt %i, %n\n yield %c\n}",
+            "loop (line 5) decides its number of trips",
+        ),
+        (
+            "%c = lt %n, 3\n if %c {\n %s = dynamic_slice %b, %n {axes=[0], sizes=[1]}\n add_ %a, %s\n}",
+            "dynamic_slice (line 7) may fail, in a region that may not be taken",
+        ),
+    ] {
+        let text =
+            format!("graph it {{\n inout %a: f32[4]\n input %b: f32[4]\n input %n: i64[]\n {body}\n return %b\n}}");
+        let program = compiled(&graph_of(&text), &strict());
+        let Fallback::Missing(why) = &program.executable.fallbacks[0] else { panic!("{text} is written out") };
+        assert!(why.contains(expected), "{why}\n{text}");
+    }
+    // A number of trips that follows from constants is none that is decided at run time.
+    let text = "graph it {\n inout %a: f32[4]\n input %b: f32[4]\n %n = add 1, 2\n loop %n, true (%i) {\n add_ %a, %b\n %c = lt %i, 1\n yield %c\n}\n return %b\n}";
+    let program = compiled(&graph_of(text), &strict());
+    assert!(matches!(program.executable.fallbacks[0], Fallback::AsWritten(_)), "{:?}", program.executable.fallbacks[0]);
 }
 
 #[test]

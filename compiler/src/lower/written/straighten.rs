@@ -18,7 +18,7 @@ use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Inst, InstId, Locat
 use crate::ops::{Op, PointFn};
 use crate::types::DType;
 
-/// The most instructions that a program may have when it is written out.
+/// The most instructions that a program may have when it is written out, each trip of a loop counted as one.
 const MAX_INSTS: usize = 20_000;
 
 /// The most values that one may stand for.
@@ -28,7 +28,8 @@ const MAX_ALTERNATIVES: usize = 16;
 pub(super) fn straighten(graph: &Graph) -> Result<Graph, String> {
     let aliases = analyze(graph);
     let to = Graph::new(graph.name.clone());
-    let mut straight = Straight { from: graph, aliases: &aliases, to, values: BTreeMap::new(), known: BTreeMap::new() };
+    let mut straight =
+        Straight { from: graph, aliases: &aliases, to, values: BTreeMap::new(), trips: 0, known: BTreeMap::new() };
     for input in &graph.inputs {
         let made = straight.to.add_input(input.name.clone(), input.mode, graph.ty(input.value).clone());
         straight.values.insert(input.value, vec![(None, made)]);
@@ -62,6 +63,8 @@ struct Straight<'a> {
     to: Graph,
     /// What stands for each value of the source in this place of the walk.
     values: BTreeMap<ValueId, Alternatives>,
+    /// Trips of loops so far: one costs something even where its body is empty.
+    trips: usize,
     /// Values of one element that do not depend on the inputs: numbers of trips, and what is made of them.
     known: BTreeMap<ValueId, Constant>,
 }
@@ -73,10 +76,15 @@ impl Straight<'_> {
     }
 
     fn append(&mut self, op: Op, operands: &[ValueId], at: &Location) -> Result<InstId, String> {
-        if self.to.insts.len() >= MAX_INSTS {
-            return Err(format!("written out, its loops have more than {MAX_INSTS} instructions"));
-        }
+        self.is_bounded()?;
         self.to.append(Graph::BODY, op, operands, at.clone())
+    }
+
+    fn is_bounded(&self) -> Result<(), String> {
+        match self.to.insts.len() + self.trips < MAX_INSTS {
+            true => Ok(()),
+            false => Err(format!("written out, its loops have more than {MAX_INSTS} instructions")),
+        }
     }
 
     fn and(&mut self, a: When, b: When, at: &Location) -> Result<When, String> {
@@ -271,7 +279,7 @@ impl Straight<'_> {
         let mut carries = self.handles(inits);
         let mut trip = 0;
         while goes_on && trip < trips {
-            self.bind(body.params[0], trip);
+            self.bind(body.params[0], trip)?;
             self.pass(&body.params[1 + carried..], args);
             self.values.extend(body.params[1..=carried].iter().copied().zip(carries));
             self.block(inst.regions[0], when)?;
@@ -298,7 +306,7 @@ impl Straight<'_> {
         let (runs, mut carries) = (self.handles(runs), self.handles(inits));
         let mut stacks: Vec<Vec<ValueId>> = vec![Vec::new(); body.yields.len() - carried];
         for trip in 0..trips {
-            self.bind(body.params[0], trip as i64);
+            self.bind(body.params[0], trip as i64)?;
             self.values.extend(body.params[1..=carried].iter().copied().zip(carries));
             for (&param, run) in body.params[1 + carried..].iter().zip(&runs) {
                 let mut slice = run.clone();
@@ -332,10 +340,13 @@ impl Straight<'_> {
         Ok(())
     }
 
-    /// The number of a trip.
-    fn bind(&mut self, param: ValueId, trip: i64) {
+    /// Begins a trip: its number.
+    fn bind(&mut self, param: ValueId, trip: i64) -> Result<(), String> {
+        self.is_bounded()?;
+        self.trips += 1;
         let number = self.to.add_constant(Constant::scalar(DType::I64, trip as u64));
         self.values.insert(param, vec![(None, number)]);
+        Ok(())
     }
 
     fn pass(&mut self, params: &[ValueId], args: &[ValueId]) {
