@@ -115,4 +115,6 @@ fn random_programs_mean_what_they_say() {
         obstacles.borrow()
     );
     assert!(as_written > count as usize && refused < as_written, "{:?}", counted.get());
+    // Everything is written out but loops that decide their number of trips when they run.
+    assert!(obstacles.borrow().keys().all(|kind| kind == "loop "), "{:?}", obstacles.borrow());
 }
