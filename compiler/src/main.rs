@@ -7,6 +7,7 @@ mod cli {
     pub mod execute;
     pub mod failure;
     pub mod model;
+    pub mod pack;
     pub mod values;
 }
 
@@ -20,6 +21,7 @@ use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
 use cli::{alias, execute, model, values};
 use situ::conformance::{self, Status};
+use situ::plan::pack::PackOptions;
 use situ::{npz, pipeline};
 use situ_runtime::executable::{Fallback, InputPort};
 use situ_runtime::raw::Route;
@@ -116,6 +118,17 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
         }
         Verb::Bench { model, compile, inputs, secs, per_step, json } => {
             bench(&model, &compile, &inputs, secs, per_step, json)
+        }
+        Verb::Pack { file, capacity, align, output, budget, json } => {
+            let packed = cli::pack::pack(&file, &PackOptions { align, capacity, budget }, output.as_deref())?;
+            let text = if json { packed.json() } else { packed.text() };
+            match packed.missed() {
+                None => Ok(text),
+                Some(why) => {
+                    print(&text);
+                    Err(Failure::budget(why))
+                }
+            }
         }
         Verb::Check { file, no_mmap } => {
             let compiled = model::load_executable(&file, !no_mmap)?;

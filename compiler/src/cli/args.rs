@@ -111,6 +111,26 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Find offsets for buffers with given lifetimes and sizes, so that the highest address is low.
+    Pack {
+        /// Lines of id,lower,upper,size[,offset]; lifetimes are half-open, a filled offset stays as it is.
+        file: PathBuf,
+        /// Any packing below this will do; fail (exit 4) if there is none, or none was found. Without it the height is
+        /// minimised.
+        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        capacity: Option<u64>,
+        /// Offsets are multiples of this, and sizes are rounded up to it.
+        #[arg(long, default_value_t = 1, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+        align: u64,
+        /// Write the same lines with the offsets.
+        #[arg(short, long, value_name = "OUT.csv")]
+        output: Option<PathBuf>,
+        /// How many states the exact search may see.
+        #[arg(long, default_value_t = 500_000, value_name = "NODES")]
+        budget: u64,
+        #[arg(long)]
+        json: bool,
+    },
     /// Check an executable: structure, certificate and the hash of its weights.
     Check {
         /// The executable.

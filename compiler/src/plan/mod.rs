@@ -90,9 +90,12 @@ pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
     let arena_bytes = if options.planned {
         let intervals: Vec<pack::Interval> = lives
             .iter()
-            .map(|life| pack::Interval { lower: life.lower, upper: life.upper, size: life.bytes })
+            .map(|life| pack::Interval { lower: life.lower, upper: life.upper, size: life.bytes, offset: None })
             .collect();
-        let packing = pack::pack(&intervals);
+        // A state costs about as much as there are lives.
+        let budget = (20_000_000 / lives.len().max(1) as u64).clamp(2_000, pack::PackOptions::default().budget);
+        let packing = pack::pack(&intervals, &pack::PackOptions { budget, ..Default::default() })
+            .map_err(|_| fault("the lives have more than 2^62 bytes"))?;
         for (life, offset) in lives.iter_mut().zip(packing.offsets) {
             life.offset = offset;
         }

@@ -7,18 +7,27 @@
 //! 1. [`skyline`]: canonical greedy packings under several rankings, near linear in the number of intervals;
 //! 2. [`gaps`]: first fit and best fit into gaps, quadratic, for instances small enough;
 //! 3. [`squeaky`]: what sticks out is ranked higher and the greedy is run again, a bounded number of times;
-//! 4. [`exact`]: branch and bound over canonical packings, for instances small enough.
+//! 4. [`exact`]: a race of exact searches over canonical packings, for instances small enough.
 //!
-//! Nothing here knows of tensors. Sizes are taken as they are: intervals whose sizes are multiples of an alignment get
-//! offsets that are multiples of it, because every offset is a sum of sizes.
+//! Nothing here knows of tensors. The budget is counted in states and runs, never in time, and the first success in a
+//! fixed order wins, so a packing depends neither on the machine nor on the number of threads.
 
+pub mod csv;
 mod exact;
+mod failed;
 mod gaps;
+mod instance;
+mod obstacles;
+mod rankings;
+mod search;
 mod skyline;
 mod squeaky;
 
 #[cfg(test)]
 mod tests;
+
+use instance::Instance;
+use skyline::Skyline;
 
 /// Bytes in use from time `lower` up to, but not including, `upper`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,11 +35,38 @@ pub struct Interval {
     pub lower: usize,
     pub upper: usize,
     pub size: u64,
+    /// Where the bytes are, if that is given.
+    pub offset: Option<u64>,
+}
+
+impl Interval {
+    /// Without time or bytes, so that it can be anywhere.
+    fn is_empty(&self) -> bool {
+        self.size == 0 || self.lower >= self.upper
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackOptions {
+    /// Offsets that are not given are multiples of this, and sizes are rounded up to it; at least 1.
+    pub align: u64,
+    /// Bytes there are. Without it the height is minimised; with it, anything that fits will do.
+    pub capacity: Option<u64>,
+    /// States of the exact search.
+    pub budget: u64,
+}
+
+impl Default for PackOptions {
+    /// Lowest height; a budget for compiling, which takes well below a second.
+    fn default() -> PackOptions {
+        PackOptions { align: 1, capacity: None, budget: 60_000 }
+    }
 }
 
 /// Offsets, in the order of the intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packing {
+    /// Empty intervals have the offset they were given, or 0.
     pub offsets: Vec<u64>,
     /// One past the highest byte.
     pub height: u64,
@@ -40,169 +76,127 @@ pub struct Packing {
     pub lower_bound: u64,
     /// Whether `height` is known to be the least possible.
     pub proved: bool,
+    /// States that the exact search has seen.
+    pub nodes: u64,
+}
+
+/// Why an instance is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackError {
+    /// The sizes together, or a size and its offset, exceed 2^62 bytes.
+    TooLarge,
+    /// These two intervals have offsets that make them overlap.
+    Overlap(usize, usize),
 }
 
 /// Intervals up to which quadratic placements are tried.
 const MAX_FOR_GAPS: usize = 4000;
 
-/// Intervals up to which the exact search is tried.
-const MAX_FOR_EXACT: usize = 1000;
+/// Intervals up to which the exact search is tried; it holds the pairs that meet.
+const MAX_FOR_EXACT: usize = 2000;
 
-/// Nodes of the exact search.
-const EXACT_LIMIT: u64 = 60_000;
+/// Intervals up to which the exact search is quicker than the squeaky wheel.
+const MAX_FOR_EXACT_FIRST: usize = 500;
 
-/// Runs of the squeaky wheel, times intervals.
-const SQUEAKY_LIMIT: usize = 2_000_000;
+/// Turns of each squeaky wheel, times intervals.
+const SQUEAKY_LIMIT: usize = 3_000_000;
 
-/// An instance with time in sections: the ranges between two times at which something begins or ends.
-#[derive(Clone, Debug)]
-struct Instance {
-    /// `(first section, one past the last section, size)`.
-    items: Vec<(usize, usize, u64)>,
-    sections: usize,
-    /// Sum of sizes in each section.
-    sums: Vec<u64>,
-    load: u64,
+/// The largest sum of sizes at one time, in bytes.
+pub fn load(intervals: &[Interval]) -> Result<u64, PackError> {
+    Ok(Instance::of(intervals, 1)?.load)
 }
 
-impl Instance {
-    fn of(intervals: &[Interval]) -> Instance {
-        let mut times: Vec<usize> = intervals.iter().flat_map(|i| [i.lower, i.upper]).collect();
-        times.sort_unstable();
-        times.dedup();
-        let section = |time: usize| times.partition_point(|&t| t < time);
-        let items: Vec<(usize, usize, u64)> =
-            intervals.iter().map(|i| (section(i.lower), section(i.upper), i.size)).collect();
-        let sections = times.len().saturating_sub(1);
-        let mut changes = vec![0i128; sections + 1];
-        for &(lower, upper, size) in &items {
-            changes[lower] += i128::from(size);
-            changes[upper] -= i128::from(size);
-        }
-        let mut sum = 0i128;
-        let sums: Vec<u64> = changes[..sections]
-            .iter()
-            .map(|change| {
-                sum += change;
-                sum as u64
-            })
-            .collect();
-        let load = sums.iter().copied().max().unwrap_or(0);
-        Instance { items, sections, sums, load }
+/// Finds offsets. When a capacity cannot be reached, the packing is the lowest that was found.
+pub fn pack(intervals: &[Interval], options: &PackOptions) -> Result<Packing, PackError> {
+    let instance = Instance::of(intervals, options.align.max(1))?;
+    let found = search(&instance, options);
+    debug_assert!(instance.is_valid(&found.offsets));
+    let height = instance.height(&found.offsets);
+    let mut offsets: Vec<u64> = intervals.iter().map(|interval| interval.offset.unwrap_or(0)).collect();
+    for (&number, &offset) in instance.numbers.iter().zip(&found.offsets) {
+        offsets[number] = offset;
     }
-
-    /// Largest load met by an item.
-    fn total(&self, item: usize) -> u64 {
-        let (lower, upper, _) = self.items[item];
-        self.sums[lower..upper].iter().copied().max().unwrap_or(0)
-    }
-
-    fn height(&self, offsets: &[u64]) -> u64 {
-        self.items.iter().zip(offsets).map(|(item, offset)| offset + item.2).max().unwrap_or(0)
-    }
+    Ok(Packing {
+        offsets,
+        height,
+        load: instance.load,
+        lower_bound: found.lower_bound,
+        proved: height <= found.lower_bound,
+        nodes: found.nodes,
+    })
 }
 
-/// The largest sum of sizes at one time; sums that exceed `u64` are the caller's mistake.
-pub fn load(intervals: &[Interval]) -> u64 {
-    Instance::of(&present(intervals).1).load
+/// Offsets by item, and what is known about all packings.
+struct Found {
+    offsets: Vec<u64>,
+    lower_bound: u64,
+    nodes: u64,
 }
 
-/// Intervals that take room, with their numbers.
-fn present(intervals: &[Interval]) -> (Vec<usize>, Vec<Interval>) {
-    intervals.iter().copied().enumerate().filter(|(_, i)| i.size > 0 && i.lower < i.upper).unzip()
-}
-
-/// Finds offsets. Deterministic; bounded by counts, never by time. Empty intervals get offset 0.
-pub fn pack(intervals: &[Interval]) -> Packing {
-    let (numbers, present) = present(intervals);
-    let instance = Instance::of(&present);
-    let (offsets, lower_bound) = best(&instance);
-    let height = instance.height(&offsets);
-    let mut all = vec![0; intervals.len()];
-    for (&number, &offset) in numbers.iter().zip(&offsets) {
-        all[number] = offset;
-    }
-    Packing { offsets: all, height, load: instance.load, lower_bound, proved: height <= lower_bound }
-}
-
-/// Offsets and a lower bound.
-fn best(instance: &Instance) -> (Vec<u64>, u64) {
-    let mut best: Option<(u64, Vec<u64>)> = None;
-    let rankings = rankings(instance);
-    let keep = |best: &mut Option<(u64, Vec<u64>)>, offsets: Vec<u64>| {
-        let height = instance.height(&offsets);
-        if best.as_ref().is_none_or(|(least, _)| height < *least) {
-            *best = Some((height, offsets));
-        }
-        best.as_ref().is_some_and(|(least, _)| *least <= instance.load)
-    };
-    let mut sky = skyline::Skyline::new(instance);
+/// All methods in order, until the goal is reached.
+fn search(instance: &Instance, options: &PackOptions) -> Found {
+    let goal = options.capacity.unwrap_or(0).max(instance.lower_bound);
+    let mut best = Best { instance, goal, height: u64::MAX, offsets: Vec::new() };
+    let rankings = rankings::for_greedy(instance);
+    let mut skyline = Skyline::new(instance);
     let mut heights = Vec::with_capacity(rankings.len());
     for ranking in &rankings {
-        let offsets = sky.pack(ranking);
-        heights.push(instance.height(&offsets));
-        if keep(&mut best, offsets) {
-            break;
+        heights.push(best.keep(skyline.pack(ranking)));
+        if best.is_reached() {
+            return best.found(0);
         }
     }
-    let done = |best: &Option<(u64, Vec<u64>)>| best.as_ref().is_some_and(|(least, _)| *least <= instance.load);
-    if !done(&best) && instance.items.len() <= MAX_FOR_GAPS {
-        'gaps: for ranking in &rankings {
+    if instance.items.len() <= MAX_FOR_GAPS {
+        for ranking in &rankings {
             for fit in [gaps::Fit::First, gaps::Fit::Best] {
-                if keep(&mut best, gaps::pack(instance, ranking, fit)) {
-                    break 'gaps;
+                best.keep(gaps::pack(instance, ranking, fit));
+                if best.is_reached() {
+                    return best.found(0);
                 }
             }
         }
     }
-    if !done(&best) {
+    if instance.items.len() > MAX_FOR_EXACT_FIRST {
         let mut starts: Vec<usize> = (0..heights.len()).collect();
         starts.sort_by_key(|&start| (heights[start], start));
-        let runs = SQUEAKY_LIMIT / instance.items.len().max(1);
-        for &start in starts.iter().take(3) {
-            if keep(&mut best, squeaky::pack(instance, &mut sky, &rankings[start], (runs / 3).clamp(2, 500))) {
-                break;
-            }
+        let starts: Vec<&[usize]> = starts.iter().take(4).map(|&start| &rankings[start][..]).collect();
+        let turns = (SQUEAKY_LIMIT / instance.items.len()).clamp(2, 400);
+        best.keep(squeaky::pack(instance, &skyline, &starts, goal, turns));
+        if best.is_reached() || instance.items.len() > MAX_FOR_EXACT {
+            return best.found(0);
         }
     }
-    let (mut height, mut offsets) = best.unwrap_or_default();
-    let mut lower_bound = instance.load;
-    if height > lower_bound && instance.items.len() <= MAX_FOR_EXACT {
-        let (found, bound) = exact::improve(instance, &rankings, height, EXACT_LIMIT);
-        if let Some(found) = found {
-            offsets = found;
-            height = instance.height(&offsets);
-        }
-        lower_bound = bound.min(height);
+    let raced = exact::race(instance, best.height, options.capacity, options.budget);
+    if let Some(offsets) = raced.offsets {
+        best.keep(offsets);
     }
-    (offsets, lower_bound)
+    let lower_bound = raced.lower_bound.min(best.height);
+    Found { lower_bound, ..best.found(raced.nodes) }
 }
 
-/// Rankings to begin with: for each, the items from first to last. The names of the keys are those of the literature:
-/// size, area (size by time), lifetime, total (the largest load an item meets).
-fn rankings(instance: &Instance) -> Vec<Vec<usize>> {
-    use std::cmp::Reverse;
-    let size = |i: usize| instance.items[i].2;
-    let life = |i: usize| (instance.items[i].1 - instance.items[i].0) as u64;
-    let area = |i: usize| u128::from(size(i)) * u128::from(life(i));
-    let totals: Vec<u64> = (0..instance.items.len()).map(|i| instance.total(i)).collect();
-    type Key<'k> = Box<dyn Fn(usize) -> (Reverse<u128>, Reverse<u128>, Reverse<u128>) + 'k>;
-    let keys: Vec<Key> = vec![
-        Box::new(|i| (Reverse(area(i)), Reverse(u128::from(size(i))), Reverse(0))),
-        Box::new(|i| (Reverse(u128::from(size(i))), Reverse(u128::from(life(i))), Reverse(0))),
-        Box::new(|i| (Reverse(u128::from(totals[i])), Reverse(area(i)), Reverse(u128::from(life(i))))),
-        Box::new(|i| (Reverse(u128::from(life(i))), Reverse(area(i)), Reverse(u128::from(totals[i])))),
-        Box::new(|i| (Reverse(u128::from(totals[i])), Reverse(u128::from(life(i))), Reverse(area(i)))),
-        Box::new(|i| (Reverse(u128::from(totals[i])), Reverse(u128::from(size(i))), Reverse(area(i)))),
-        Box::new(|i| (Reverse((usize::MAX - instance.items[i].0) as u128), Reverse(area(i)), Reverse(0))),
-        Box::new(|i| (Reverse(instance.items[i].1 as u128), Reverse(area(i)), Reverse(0))),
-        Box::new(|i| (Reverse((usize::MAX - instance.items[i].1) as u128), Reverse(area(i)), Reverse(0))),
-    ];
-    keys.iter()
-        .map(|key| {
-            let mut ranking: Vec<usize> = (0..instance.items.len()).collect();
-            ranking.sort_by_key(|&i| (key(i), i));
-            ranking
-        })
-        .collect()
+/// The lowest packing so far.
+struct Best<'i> {
+    instance: &'i Instance,
+    goal: u64,
+    height: u64,
+    offsets: Vec<u64>,
+}
+
+impl Best<'_> {
+    /// Keeps the offsets if they are better. Their height.
+    fn keep(&mut self, offsets: Vec<u64>) -> u64 {
+        let height = self.instance.height(&offsets);
+        if height < self.height {
+            (self.height, self.offsets) = (height, offsets);
+        }
+        height
+    }
+
+    fn is_reached(&self) -> bool {
+        self.height <= self.goal
+    }
+
+    fn found(self, nodes: u64) -> Found {
+        Found { offsets: self.offsets, lower_bound: self.instance.lower_bound, nodes }
+    }
 }
