@@ -22,7 +22,7 @@ pub struct Source {
 }
 
 /// The file's name without its folders, so that messages do not depend on where it lies.
-fn file_name(path: &Path) -> String {
+pub fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
