@@ -12,18 +12,18 @@ use super::chart::{Chart, class_name};
 use super::kept::{Class, clipped};
 use super::markup::escaped;
 use super::words::{count, grouped, size};
-use scale::{Cents, Scale, byte_ticks, px, step_distance, tick_label};
+use scale::{Cents, Scale, byte_ticks, pixels, px, step_distance, tick_label};
 
-const WIDTH: Cents = 1200_00;
-const HEIGHT: Cents = 640_00;
-const LEFT: Cents = 92_00;
-const RIGHT: Cents = 1176_00;
+const WIDTH: Cents = pixels(1200);
+const HEIGHT: Cents = pixels(640);
+const LEFT: Cents = pixels(92);
+const RIGHT: Cents = pixels(1176);
 /// Of the strip with the live bytes.
-const STRIP_TOP: Cents = 100_00;
-const STRIP_BOTTOM: Cents = 176_00;
+const STRIP_TOP: Cents = pixels(100);
+const STRIP_BOTTOM: Cents = pixels(176);
 /// Of the addresses.
-const TOP: Cents = 196_00;
-const BOTTOM: Cents = 576_00;
+const TOP: Cents = pixels(196);
+const BOTTOM: Cents = pixels(576);
 
 const INK: &str = "#222222";
 const FAINT: &str = "#666666";
@@ -88,7 +88,7 @@ pub(super) fn svg(chart: &Chart<'_>) -> String {
     targets(chart, &sheet, &mut text);
     if unnamed > 0 {
         let said = format!("{} of {} are too small for a name here", grouped(unnamed as u64), grouped_lives(chart));
-        let _ = writeln!(text, "{}", words(RIGHT, 630_00, "end", FAINT, &said));
+        let _ = writeln!(text, "{}", words(RIGHT, pixels(630), "end", FAINT, &said));
     }
     text.push_str("</svg>\n");
     text
@@ -123,8 +123,8 @@ fn head(chart: &Chart<'_>, name: &str, text: &mut String) {
 fn legend(chart: &Chart<'_>, text: &mut String) {
     let mut x = LEFT;
     let mut entry = |mark: &dyn Fn(Cents) -> String, said: &str| {
-        let _ = writeln!(text, "{}{}", mark(x), words(x + 18_00, 72_00, "start", INK, said));
-        x += 42_00 + said.chars().count() as Cents * 6_00;
+        let _ = writeln!(text, "{}{}", mark(x), words(x + pixels(18), pixels(72), "start", INK, said));
+        x += pixels(42) + said.chars().count() as Cents * pixels(6);
     };
     for class in CLASSES {
         if chart.lives.iter().any(|life| life.class == class) {
@@ -138,7 +138,7 @@ fn legend(chart: &Chart<'_>, text: &mut String) {
     let turns: Vec<bool> = chart.lives.iter().flat_map(|life| chart.turns(life)).map(|turn| turn.is_new).collect();
     for (is_new, said) in [(true, "the next value begins"), (false, "another part is written")] {
         if turns.contains(&is_new) {
-            entry(&|x| format!("<path d=\"M{} 62v12\"{}/>", px(x + 6_00), pieces::turn_stroke(is_new)), said);
+            entry(&|x| format!("<path d=\"M{} 62v12\"{}/>", px(x + pixels(6)), pieces::turn_stroke(is_new)), said);
         }
     }
     entry(
@@ -159,7 +159,7 @@ fn grid(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
         let y = sheet.addresses.up(tick);
         let _ = write!(lines, "M{left} {}H{right}", px(y));
         let said = tick_label(tick, chart.arena_bytes);
-        let _ = writeln!(labels, "{}", words(LEFT - 8_00, y + 4_00, "end", FAINT, &said));
+        let _ = writeln!(labels, "{}", words(LEFT - pixels(8), y + pixels(4), "end", FAINT, &said));
     }
     let steps = chart.steps.len() as u64;
     let distance = step_distance(steps, 24);
@@ -167,17 +167,17 @@ fn grid(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
         let (from, to) = (sheet.steps.across(step), sheet.steps.across(step + 1));
         let _ = write!(lines, "M{} {}V{}", px(from), px(TOP), px(BOTTOM));
         let middle = (from + to) / 2;
-        let _ = writeln!(labels, "{}", words(middle, BOTTOM + 16_00, "middle", FAINT, &step.to_string()));
+        let _ = writeln!(labels, "{}", words(middle, BOTTOM + pixels(16), "middle", FAINT, &step.to_string()));
         // A step that is wide enough is labelled with what it does.
-        let room = (to - from).saturating_sub(4_00) / 6_80;
+        let room = (to - from).saturating_sub(pixels(4)) / 680;
         if distance == 1 && room >= 7 {
             let said = escaped(&clipped(&chart.steps[step as usize].label, room as usize));
-            let _ = writeln!(labels, "{}", words(middle, BOTTOM + 30_00, "middle", FAINT, &said));
+            let _ = writeln!(labels, "{}", words(middle, BOTTOM + pixels(30), "middle", FAINT, &said));
         }
     }
     let _ = writeln!(text, "<path d=\"{lines}\" stroke=\"{GRID}\" fill=\"none\"/>");
     text.push_str(&labels);
-    let _ = writeln!(text, "{}", words((LEFT + RIGHT) / 2, 630_00, "middle", FAINT, "step"));
+    let _ = writeln!(text, "{}", words((LEFT + RIGHT) / 2, pixels(630), "middle", FAINT, "step"));
     for (middle, said) in [((TOP + BOTTOM) / 2, "address"), ((STRIP_TOP + STRIP_BOTTOM) / 2, "live bytes")] {
         let y = px(middle);
         let _ = writeln!(
@@ -195,8 +195,9 @@ fn strip(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
         "<path d=\"M{left} {top}H{right}\" stroke=\"{FAINT}\" stroke-dasharray=\"4 3\" fill=\"none\"/>\
          <path d=\"M{left} {bottom}H{right}\" stroke=\"{GRID}\" fill=\"none\"/>"
     );
-    let _ = writeln!(text, "{}", words(LEFT - 8_00, STRIP_TOP + 4_00, "end", FAINT, &size(chart.arena_bytes)));
-    let _ = writeln!(text, "{}", words(LEFT - 8_00, STRIP_BOTTOM + 4_00, "end", FAINT, "0"));
+    let _ =
+        writeln!(text, "{}", words(LEFT - pixels(8), STRIP_TOP + pixels(4), "end", FAINT, &size(chart.arena_bytes)));
+    let _ = writeln!(text, "{}", words(LEFT - pixels(8), STRIP_BOTTOM + pixels(4), "end", FAINT, "0"));
     let mut curve = String::new();
     let mut column: Option<(Cents, u64)> = None;
     let mut height = None;
@@ -240,7 +241,7 @@ fn peak(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
     }
     let step = chart.peak_step as u64;
     let (from, to) = (sheet.steps.across(step), sheet.steps.across(step + 1));
-    let (width, y) = ((to - from).max(1_00), sheet.live.up(chart.load));
+    let (width, y) = ((to - from).max(pixels(1)), sheet.live.up(chart.load));
     let (left, right) = (px(from), px(from + width));
     let _ = writeln!(
         text,
@@ -252,17 +253,17 @@ fn peak(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
         px(STRIP_BOTTOM - y),
         px(STRIP_BOTTOM),
         px(BOTTOM),
-        px(BOTTOM + 2_50),
+        px(BOTTOM + 250),
     );
     let middle = from + width / 2;
     let (x, anchor) = match middle {
-        middle if middle < LEFT + 170_00 => (from.max(LEFT), "start"),
-        middle if middle > RIGHT - 170_00 => ((from + width).min(RIGHT), "end"),
+        middle if middle < LEFT + pixels(170) => (from.max(LEFT), "start"),
+        middle if middle > RIGHT - pixels(170) => ((from + width).min(RIGHT), "end"),
         middle => (middle, "middle"),
     };
     let label = escaped(&clipped(&chart.steps[chart.peak_step].label, 32));
     let said = format!("peak {} at step {step}: {label}", size(chart.load));
-    let _ = writeln!(text, "{}", words(x, STRIP_TOP - 5_00, anchor, PEAK, &said));
+    let _ = writeln!(text, "{}", words(x, STRIP_TOP - pixels(5), anchor, PEAK, &said));
 }
 
 /// What each step is, for who points at the live bytes.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::scale::{Cents, px};
+use super::scale::{Cents, pixels, px};
 use super::{CLASSES, MONO, Sheet, colour};
 use crate::report::chart::{Chart, Turn};
 use crate::report::kept::{Life, clipped};
@@ -14,15 +14,15 @@ use crate::report::words::size;
 /// The most lives that have names and something to point at.
 const MOST_NAMED: usize = 4000;
 /// Of a character of a name, at the size below.
-const CHARACTER: Cents = 6_30;
+const CHARACTER: Cents = 630;
 const FONT_SIZE: &str = "10.5";
 /// The least height of a line of text, and the room to leave at its ends.
-const LINE: Cents = 13_00;
-const PADDING: Cents = 8_00;
+const LINE: Cents = pixels(13);
+const PADDING: Cents = pixels(8);
 /// Turns nearer than this to the one before are not drawn.
-const LEAST_BETWEEN: Cents = 1_00;
+const LEAST_BETWEEN: Cents = pixels(1);
 /// A piece thinner than this has no white border, which would cover it.
-const LEAST_BORDERED: Cents = 3_00;
+const LEAST_BORDERED: Cents = pixels(3);
 
 /// Where a life is drawn.
 #[derive(Clone, Copy)]
@@ -188,7 +188,7 @@ fn label(name: &str, bytes: Option<&str>, piece: Piece, text: &mut String) -> bo
     let Piece { x, y, width, height } = piece;
     let (across, upwards) = (x + width / 2, y + height / 2);
     let mut said = |x: Cents, y: Cents, turned: bool, name: &str| {
-        let (x, y) = if turned { (x + 3_70, y) } else { (x, y + 3_70) };
+        let (x, y) = if turned { (x + 370, y) } else { (x, y + 370) };
         let turn = if turned { format!(" transform=\"rotate(-90 {} {})\"", px(x), px(y)) } else { String::new() };
         let _ = writeln!(text, "<text x=\"{}\" y=\"{}\"{turn}>{}</text>", px(x), px(y), escaped(name));
     };

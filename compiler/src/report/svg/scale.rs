@@ -4,6 +4,10 @@
 /// Hundredths of a pixel.
 pub(super) type Cents = u64;
 
+pub(super) const fn pixels(whole: u64) -> Cents {
+    100 * whole
+}
+
 /// A straight scale: `units` of a quantity take `span`, from `start` on.
 #[derive(Clone, Copy)]
 pub(super) struct Scale {
@@ -69,7 +73,7 @@ pub(super) fn tick_label(bytes: u64, arena: u64) -> String {
     let log = arena.max(1).ilog2() / 10;
     let (unit, part) = (bytes >> (10 * log), bytes & ((1u64 << (10 * log)) - 1));
     // A part is a multiple of an eighth of the unit or larger, so three digits are exact.
-    let thousandths = if log == 0 { 0 } else { u128::from(part) * 1000 >> (10 * log) };
+    let thousandths = if log == 0 { 0 } else { (u128::from(part) * 1000) >> (10 * log) };
     let digits = format!("{thousandths:03}");
     match digits.trim_end_matches('0') {
         "" => format!("{unit} {}", UNITS[log as usize]),
