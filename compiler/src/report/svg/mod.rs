@@ -211,6 +211,8 @@ fn strip(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
             height = Some(y);
         }
     };
+    // Thinner where edges would run together.
+    let stroke = if sheet.steps.across(1) - LEFT < pixels(4) { "0.5" } else { "1.5" };
     // Of steps within one half of a pixel the largest sum is drawn.
     for (step, &sum) in chart.sums.iter().enumerate() {
         let x = sheet.steps.across(step as u64);
@@ -229,7 +231,7 @@ fn strip(chart: &Chart<'_>, sheet: &Sheet, text: &mut String) {
         let _ = writeln!(text, "<path d=\"{curve}V{bottom}H{left}Z\" fill=\"{CURVE}\" fill-opacity=\"0.2\"/>");
         let _ = writeln!(
             text,
-            "<path class=\"live\" d=\"{curve}\" stroke=\"{CURVE}\" stroke-width=\"1.5\" fill=\"none\"/>"
+            "<path class=\"live\" d=\"{curve}\" stroke=\"{CURVE}\" stroke-width=\"{stroke}\" fill=\"none\"/>"
         );
     }
 }
