@@ -4,8 +4,10 @@
 mod cli {
     pub mod alias;
     pub mod args;
+    pub mod diff;
     pub mod execute;
     pub mod failure;
+    pub mod formats;
     pub mod model;
     pub mod pack;
     pub mod values;
@@ -19,7 +21,7 @@ use clap::Parser;
 
 use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
-use cli::{alias, execute, model, values};
+use cli::{alias, diff, execute, formats, model, values};
 use situ::conformance::{self, Status};
 use situ::plan::pack::PackOptions;
 use situ::{npz, pipeline};
@@ -103,6 +105,13 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             Ok(text)
         }
         Verb::Report { model, compile, format, json } => report(&model, &compile, format, json),
+        Verb::Diff { sides, compile } => match diff::diff(&sides, &compile)? {
+            (text, None) => Ok(text),
+            (text, Some(failure)) => {
+                print(&text);
+                Err(failure)
+            }
+        },
         Verb::Explain { model, compile, value } => {
             let source = model::load(&model)?;
             let compilation = model::compile(&source, &compile.options())?;
@@ -206,15 +215,21 @@ fn fitting<T>(
     Err(refused.unwrap_or_else(|| Failure::wrong("the executable holds no plan")))
 }
 
-fn report(model: &ModelArgs, compile: &CompileArgs, format: Format, json: bool) -> Result<String, Failure> {
-    let json = json || format == Format::Json;
-    if model::is_executable(&model.model) {
-        let compiled = model::load_executable(&model.model, !model.no_mmap)?;
-        let executable = compiled.executable;
-        return Ok(if json { executable.report + "\n" } else { executable.report_text });
+fn report(args: &ModelArgs, compile: &CompileArgs, format: Format, json: bool) -> Result<String, Failure> {
+    let format = if json { Format::Json } else { format };
+    let is_executable = model::is_executable(&args.model);
+    let (text, json) = if is_executable {
+        let executable = model::load_executable(&args.model, !args.no_mmap)?.executable;
+        (executable.report_text, executable.report)
+    } else {
+        let compilation = model::compile(&model::load(args)?, &compile.options())?;
+        (compilation.report, compilation.report_json)
+    };
+    match format {
+        Format::Text => Ok(text),
+        Format::Json => Ok(json + "\n"),
+        _ => formats::made(&json, format, is_executable),
     }
-    let compilation = model::compile(&model::load(model)?, &compile.options())?;
-    Ok(if json { format!("{}\n", compilation.report_json) } else { compilation.report })
 }
 
 fn bench(

@@ -23,4 +23,5 @@ mod hostile;
 mod hostile_onnx;
 mod onnx_control;
 mod cli;
+mod report_formats;
 mod library;

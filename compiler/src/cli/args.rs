@@ -75,6 +75,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Compare two reports: sizes, ties, refusals, rewrites, and what is live at the peak.
+    Diff {
+        #[command(flatten)]
+        sides: DiffArgs,
+        #[command(flatten)]
+        compile: CompileArgs,
+    },
     /// Why a value is or is not in place, who shares its bytes, and what it became.
     Explain {
         #[command(flatten)]
@@ -152,8 +159,16 @@ pub enum Verb {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    /// For people and for version control.
     Text,
+    /// For programs.
     Json,
+    /// The arena as a drawing: steps across, addresses upwards.
+    Svg,
+    /// One page with the drawing and everything else.
+    Html,
+    /// Trace events for the viewers of Chrome and Perfetto; a microsecond stands for a step.
+    Trace,
 }
 
 #[derive(Args, Debug)]
@@ -166,6 +181,39 @@ pub struct ModelArgs {
     /// Read files instead of mapping them.
     #[arg(long)]
     pub no_mmap: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// A .situ or .onnx model, a .situx file, or a report as `situ report --json` prints it.
+    pub a: PathBuf,
+    /// What it is compared with, likewise.
+    pub b: PathBuf,
+    /// Fail (exit 4) if the arena of B is larger than that of A by more than this.
+    #[arg(long, value_name = "BYTES|PERCENT%", value_parser = growth)]
+    pub max_growth: Option<Growth>,
+    #[arg(long)]
+    pub json: bool,
+    /// Bind a symbol of the models' shapes; may be given several times.
+    #[arg(long, value_name = "B=8", value_parser = binding)]
+    pub bind: Vec<(String, usize)>,
+    /// Read files instead of mapping them.
+    #[arg(long)]
+    pub no_mmap: bool,
+}
+
+/// By how much something may be larger than it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Growth {
+    Bytes(u64),
+    Percent(f64),
+}
+
+fn growth(text: &str) -> Result<Growth, String> {
+    match text.strip_suffix('%') {
+        Some(percent) => magnitude(percent).map(Growth::Percent),
+        None => bytes(text).map(Growth::Bytes),
+    }
 }
 
 #[derive(Args, Debug)]

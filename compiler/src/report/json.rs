@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use situ_runtime::contract::Permission;
 
-use super::{Decisions, Part, live_at_peak, words};
+use super::{Decisions, Part, live_at_peak, lives, words};
 use crate::place::{Before, Clear, Condition, OrderStatus, Proof, Root, Tied};
 use crate::plan::Planned;
 
@@ -42,6 +42,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "step": tie.step,
             "bytes": tie.bytes,
             "requested": tie.requested,
+            "because": words::proof(tie, &part.inputs()),
             "proof": proof(&tie.proof, &part),
             "conditions": conditions(tie, &part),
         })).collect::<Vec<_>>(),
@@ -70,6 +71,7 @@ pub fn json(decisions: &Decisions) -> Value {
             "last_step": life.upper - 1,
         })).collect::<Vec<_>>(),
         "steps": steps(planned),
+        "lives": lives::json(planned),
         "bodies": decisions.parts().filter_map(|part| Some((part.body?, part.planned))).map(|(name, planned)| json!({
             "name": name,
             "arena_bytes": planned.arena_bytes,
@@ -80,6 +82,7 @@ pub fn json(decisions: &Decisions) -> Value {
                 "bytes": port.ty.bytes(),
             })).collect::<Vec<_>>(),
             "steps": steps(planned),
+            "lives": lives::json(planned),
         })).collect::<Vec<_>>(),
         "notes": decisions.notes,
     })

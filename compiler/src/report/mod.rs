@@ -4,21 +4,47 @@
 //! and its difference read. How to read one is said in `docs/report.md`.
 
 mod aliasing;
+mod chart;
+mod diff;
 mod explain;
+mod html;
 mod json;
+mod kept;
+mod lives;
+mod markup;
 mod origin;
+mod svg;
 mod text;
+mod trace;
 mod words;
 
 pub use aliasing::{Aliasing, OnOverlap, aliasing};
+pub use chart::NoChart;
+pub use diff::{DIFF_SCHEMA, Difference, diff};
 pub use explain::{Became, explain, placement};
 pub use json::{SCHEMA, json};
+pub use kept::Kept;
 pub use text::text;
 
 use indexmap::IndexMap;
 
 use crate::plan::{Owner, Planned};
 use crate::types::InputMode;
+
+/// The arena over the steps as a drawing: SVG 1.1 that needs nothing else.
+pub fn svg(kept: &Kept) -> Result<String, NoChart> {
+    Ok(svg::svg(&chart::Chart::of(kept)?))
+}
+
+/// The report and the drawing as one page, without script or anything from elsewhere.
+pub fn html(kept: &Kept) -> Result<String, NoChart> {
+    html::html(kept)
+}
+
+/// The plan as trace events for the viewers of Chrome and Perfetto, a step for a microsecond.
+pub fn trace(kept: &Kept) -> Result<String, NoChart> {
+    Ok(trace::trace(&chart::Chart::of(kept)?))
+}
 
 /// What a report is made from. `pipeline` fills it.
 #[derive(Clone, Copy, Debug)]

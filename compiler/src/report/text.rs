@@ -9,21 +9,21 @@ use crate::types::InputMode;
 const MAX_COLUMN: usize = 36;
 
 /// Lines under a heading, their columns aligned. `right` says which columns are numbers.
-struct Table {
+pub(super) struct Table {
     right: &'static [bool],
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(right: &'static [bool]) -> Table {
+    pub(super) fn new(right: &'static [bool]) -> Table {
         Table { right, rows: Vec::new() }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    fn print(&self, text: &mut String) {
+    pub(super) fn print(&self, text: &mut String) {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).filter(|&width| width <= MAX_COLUMN).max().unwrap_or(0)

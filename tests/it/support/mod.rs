@@ -5,3 +5,4 @@ pub mod onnx;
 pub mod interpreter;
 pub mod programs;
 pub mod run;
+pub mod xml;
