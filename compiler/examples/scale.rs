@@ -77,7 +77,7 @@ impl Program {
             16 => self.op(format_args!("softmax %v{a} {{axis=1}}")),
             17 => self.op(format_args!("add %v{a}, %v0")),
             18 => {
-                let sum = self.op(format_args!("sum %v{a} {{axes=[1], keepdims=true}}"));
+                let sum = self.op(format_args!("sum %v{a} {{axes=[1], keepdim=true}}"));
                 self.op(format_args!("div %v{a}, %v{sum}"))
             }
             _ => {
