@@ -230,6 +230,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let compiled = timed("validate", || Compiled::new(executable, weights)).map_err(|invalid| invalid.to_string())?;
     timed("check", || situ_runtime::check::check(&compiled.executable)).map_err(|findings| format!("{findings:?}"))?;
     println!("nodes {nodes}, ties {ties}, peak {peak}, source order {source_peak:?}, arena {}", planned.arena_bytes);
-    timed("all", || pipeline::compile(&graph, &Options::default())).map_err(|error| error.to_string())?;
+    let compilation =
+        timed("all", || pipeline::compile(&graph, &Options::default())).map_err(|error| error.to_string())?;
+    // Two versions of the compiler decide the same where these agree.
+    println!("report {:016x}", hash(compilation.report_json.as_bytes()));
     Ok(())
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
 }

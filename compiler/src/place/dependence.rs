@@ -4,8 +4,19 @@
 //! reads), a dependence the meaning *demands* although no data flows (the readers of the base of an update come before
 //! the update), or an *anti-dependence* that a tie added. The graph stays acyclic by construction: petgraph's
 //! [`Acyclic`] keeps a topological order and refuses an edge that would close a cycle.
+//!
+//! Whether one node comes before another is asked for every candidate of a tie, often of nodes that are far apart. The
+//! answer is no where the topological order says the contrary. It is yes where the edges of the program contain a tree
+//! in which one node descends from the other, of which there are two: each node below the latest that it needs, and
+//! each node below the earliest that needs it. In between, a search goes from both ends at once, and ends when either
+//! is exhausted: a path between distant nodes soon meets one of the trees, and where there is none, one of the ends
+//! usually has little to look at.
 
-use petgraph::acyclic::Acyclic;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::acyclic::{Acyclic, TopologicalPosition};
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
@@ -21,6 +32,66 @@ pub(super) enum Edge {
 #[derive(Clone, Debug)]
 pub(super) struct Dependence {
     graph: Acyclic<DiGraph<(), Edge, u32>>,
+    /// Trees of edges that stay, downwards and upwards.
+    trees: Option<Arc<[Tree; 2]>>,
+    search: RefCell<Search>,
+}
+
+/// Nodes that [`Dependence::step`] looks at before it names the next best step.
+const MAX_VISITS: usize = 1 << 14;
+
+/// A forest; a node descends from another when its interval lies in the other's.
+#[derive(Clone, Debug)]
+struct Tree {
+    intervals: Vec<(u32, u32)>,
+}
+
+impl Tree {
+    /// The forest in which `parents[node]` is above `node`; parents come before their children in `order`.
+    fn new(parents: &[Option<usize>], order: &[usize]) -> Tree {
+        let mut sizes = vec![1u32; parents.len()];
+        for &at in order.iter().rev() {
+            if let Some(parent) = parents[at] {
+                sizes[parent] += sizes[at];
+            }
+        }
+        // `free[node]` is where the next child of the node begins.
+        let mut intervals = vec![(0, 0); parents.len()];
+        let mut free = vec![0; parents.len()];
+        let mut roots = 0;
+        for &at in order {
+            let place = parents[at].map_or(&mut roots, |parent| &mut free[parent]);
+            let start = *place;
+            *place += sizes[at];
+            intervals[at] = (start, start + sizes[at]);
+            free[at] = start + 1;
+        }
+        Tree { intervals }
+    }
+
+    fn descends(&self, node: usize, from: usize) -> bool {
+        let (start, end) = self.intervals[from];
+        (start..end).contains(&self.intervals[node].0)
+    }
+}
+
+/// What one search has seen: a number of its own for each end.
+#[derive(Clone, Debug, Default)]
+struct Search {
+    seen: Vec<u32>,
+    last: u32,
+}
+
+impl Search {
+    /// Two numbers nobody has used, for a graph of `nodes` nodes.
+    fn begin(&mut self, nodes: usize) -> [u32; 2] {
+        if self.last > u32::MAX - 2 || self.seen.len() != nodes {
+            self.seen = vec![0; nodes];
+            self.last = 0;
+        }
+        self.last += 2;
+        [self.last - 1, self.last]
+    }
 }
 
 fn node(index: usize) -> NodeIndex<u32> {
@@ -34,7 +105,7 @@ impl Dependence {
         for _ in 0..nodes {
             petgraph::data::Build::add_node(&mut graph, ());
         }
-        Dependence { graph }
+        Dependence { graph, trees: None, search: RefCell::default() }
     }
 
     /// Demands `before` before `after`; `false` when that would close a cycle.
@@ -42,7 +113,24 @@ impl Dependence {
         self.try_add(before, after, edge).is_some()
     }
 
+    /// To be called when the edges of the program are complete: questions are answered faster from then on.
+    pub fn complete(&mut self) {
+        let order: Vec<usize> = self.graph.nodes_iter().map(|node| node.index()).collect();
+        let backwards: Vec<usize> = order.iter().rev().copied().collect();
+        let near = |at: usize, direction| self.graph.inner().neighbors_directed(node(at), direction);
+        let nodes = 0..order.len();
+        let latest = |at| near(at, Direction::Incoming).max_by_key(|&other| self.graph.get_position(other));
+        let earliest = |at| near(at, Direction::Outgoing).min_by_key(|&other| self.graph.get_position(other));
+        let down: Vec<_> = nodes.clone().map(|at| latest(at).map(NodeIndex::index)).collect();
+        let up: Vec<_> = nodes.map(|at| earliest(at).map(NodeIndex::index)).collect();
+        self.trees = Some(Arc::new([Tree::new(&down, &order), Tree::new(&up, &backwards)]));
+    }
+
     fn try_add(&mut self, before: usize, after: usize, edge: Edge) -> Option<EdgeIndex<u32>> {
+        // The search of `Acyclic` for a cycle looks at all that lies between.
+        if before == after || self.reaches(after, before, true) {
+            return None;
+        }
         self.graph.try_add_edge(node(before), node(after), edge).ok()
     }
 
@@ -70,46 +158,108 @@ impl Dependence {
 
     /// Whether `before` must run before `after`.
     pub fn is_before(&self, before: usize, after: usize) -> bool {
-        before != after && self.path(before, after, true).is_some()
+        before != after && self.reaches(before, after, true)
     }
 
     /// Whether that is so by the edges of the program alone.
     pub fn is_before_by_data(&self, before: usize, after: usize) -> bool {
-        before != after && self.path(before, after, false).is_some()
+        before != after && self.reaches(before, after, false)
     }
 
-    /// The nodes strictly between `before` and `after` on some path, if there is one.
-    pub fn path(&self, before: usize, after: usize, with_added: bool) -> Option<Vec<usize>> {
-        let end = self.graph.get_position(node(after));
-        if self.graph.get_position(node(before)) > end {
-            return None;
+    fn position(&self, at: usize) -> TopologicalPosition {
+        self.graph.get_position(node(at))
+    }
+
+    /// Whether a tree of the program's edges leads from `before` to `after`.
+    fn in_tree(&self, before: usize, after: usize) -> bool {
+        self.trees.as_ref().is_some_and(|trees| trees[0].descends(after, before) || trees[1].descends(before, after))
+    }
+
+    /// Whether a path leads from `before` to another node `after`.
+    fn reaches(&self, before: usize, after: usize, with_added: bool) -> bool {
+        let (start, end) = (self.position(before), self.position(after));
+        if start >= end {
+            return false;
         }
-        // Depth first, nearest edge first; nothing beyond the position of the goal can lead to it.
-        let mut parents = std::collections::BTreeMap::new();
-        let mut stack = vec![before];
-        while let Some(at) = stack.pop() {
+        if self.in_tree(before, after) {
+            return true;
+        }
+        let mut search = self.search.borrow_mut();
+        let [ahead, behind] = search.begin(self.graph.node_count());
+        let (mut onwards, mut backwards) = (vec![before], vec![after]);
+        search.seen[before] = ahead;
+        search.seen[after] = behind;
+        loop {
+            let Some(at) = onwards.pop() else { return false };
             for edge in self.graph.inner().edges(node(at)) {
-                let next = edge.target();
-                if (!with_added && *edge.weight() == Edge::Added) || parents.contains_key(&next.index()) {
+                let next = edge.target().index();
+                if (!with_added && *edge.weight() == Edge::Added) || search.seen[next] == ahead {
                     continue;
                 }
-                parents.insert(next.index(), at);
-                if next.index() == after {
-                    let mut path = Vec::new();
-                    let mut step = at;
-                    while step != before {
-                        path.push(step);
-                        step = parents[&step];
-                    }
-                    path.reverse();
-                    return Some(path);
+                if search.seen[next] == behind || self.in_tree(next, after) {
+                    return true;
                 }
-                if self.graph.get_position(next) < end {
-                    stack.push(next.index());
+                search.seen[next] = ahead;
+                if self.position(next) < end {
+                    onwards.push(next);
+                }
+            }
+            let Some(at) = backwards.pop() else { return false };
+            for edge in self.graph.inner().edges_directed(node(at), Direction::Incoming) {
+                let next = edge.source().index();
+                if (!with_added && *edge.weight() == Edge::Added) || search.seen[next] == behind {
+                    continue;
+                }
+                if search.seen[next] == ahead || self.in_tree(before, next) {
+                    return true;
+                }
+                search.seen[next] = behind;
+                if self.position(next) > start {
+                    backwards.push(next);
                 }
             }
         }
-        None
+    }
+
+    /// The first step from `before` on a path to `after`, or `after` itself where it is next or there is no path.
+    pub fn step(&self, before: usize, after: usize) -> usize {
+        let end = self.position(after);
+        let next = || self.graph.inner().neighbors(node(before)).map(|next| next.index());
+        if self.position(before) > end || next().any(|next| next == after) {
+            return after;
+        }
+        // Depth first, the last neighbour first; nothing beyond the position of the goal can lead to it.
+        let [seen, _] = self.search.borrow_mut().begin(self.graph.node_count());
+        {
+            let mut search = self.search.borrow_mut();
+            let mut stack: Vec<(usize, usize)> = Vec::new();
+            let mut visits = 0;
+            for first in next() {
+                search.seen[first] = seen;
+                if self.position(first) < end {
+                    stack.push((first, first));
+                }
+            }
+            while visits < MAX_VISITS {
+                let Some((at, first)) = stack.pop() else { return after };
+                visits += 1;
+                for next in self.graph.inner().neighbors(node(at)) {
+                    let next_at = next.index();
+                    if search.seen[next_at] == seen {
+                        continue;
+                    }
+                    if next_at == after {
+                        return first;
+                    }
+                    search.seen[next_at] = seen;
+                    if self.graph.get_position(next) < end {
+                        stack.push((next_at, first));
+                    }
+                }
+            }
+        }
+        // Too far to follow: any step that leads there.
+        next().find(|&next| self.reaches(next, after, true)).unwrap_or(after)
     }
 
     /// Direct successors.

@@ -141,6 +141,7 @@ impl<'g> Sharing<'g> {
                 }
             }
         }
+        dependence.complete();
         let spots = (0..graph.buffers.len()).map(|value| Spot { value, map: None }).collect();
         let workspaces = graph.nodes.iter().map(|node| node.workspace).collect();
         let elided = vec![false; graph.nodes.len()];
@@ -424,7 +425,10 @@ impl<'g> Sharing<'g> {
             Ok(_) => return Ok(()),
             Err(pair) => pair,
         };
-        let through = self.dependence.path(after, by, true).and_then(|path| path.first().copied()).unwrap_or(after);
+        let through = match self.dependence.step(after, by) {
+            through if through == by => after,
+            through => through,
+        };
         Err(Reason::AntiDependenceCycle { by: self.label(by), through: self.label(through) })
     }
 
