@@ -108,6 +108,11 @@ impl Dependence {
         Dependence { graph, trees: None, search: RefCell::default() }
     }
 
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
     /// Demands `before` before `after`; `false` when that would close a cycle.
     pub fn add(&mut self, before: usize, after: usize, edge: Edge) -> bool {
         self.try_add(before, after, edge).is_some()
@@ -166,7 +171,8 @@ impl Dependence {
         before != after && self.reaches(before, after, false)
     }
 
-    fn position(&self, at: usize) -> TopologicalPosition {
+    /// Where a node stands in an order that is possible.
+    pub fn position(&self, at: usize) -> TopologicalPosition {
         self.graph.get_position(node(at))
     }
 

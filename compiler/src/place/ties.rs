@@ -12,7 +12,9 @@
 //! wins, then the most bytes. A part whose place in a larger value keeps that value alive too long is taken out again.
 //! `memory::choice` holds all of it against the best choice there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::acyclic::TopologicalPosition;
 
 use super::order::{self, Object, Order, Problem};
 use super::proof::{Before, Reason, Refused, TieKind, Tied};
@@ -376,6 +378,7 @@ impl<'g> Round<'_, 'g> {
     fn candidates(&self, sharing: &Sharing<'g>, plan: &Plan) -> Vec<Candidate> {
         let graph = self.graph;
         let mut ranked = Vec::new();
+        let mut readers = Readers::default();
         for (number, node) in graph.nodes.iter().enumerate() {
             if is_copy(node) || sharing.is_elided(number) {
                 continue;
@@ -393,11 +396,7 @@ impl<'g> Round<'_, 'g> {
                         continue;
                     }
                     let operand = sharing.value(read.value as usize);
-                    let unordered = sharing
-                        .readers(operand)
-                        .into_iter()
-                        .filter(|&reader| reader != number && !sharing.dependence().is_before(reader, number))
-                        .count();
+                    let unordered = readers.unordered(sharing, operand, number);
                     let result = sharing.value(write.access.value as usize);
                     let live = [operand, result].iter().any(|&value| plan.at_peak.contains(&sharing.root(value)));
                     let weight = new.bytes() * if live { 2 } else { 1 };
@@ -420,29 +419,25 @@ impl<'g> Round<'_, 'g> {
 
     /// One refusal for each value that got no bytes of another's: the one that came closest.
     fn refusals(&self, sharing: &Sharing<'g>, refused: Vec<(Candidate, Reason)>) -> Vec<Refused> {
-        let mut closest: Vec<(usize, usize, u8, Candidate, Reason)> = Vec::new();
+        let mut closest: BTreeMap<(usize, usize), (u8, Candidate, Reason)> = BTreeMap::new();
         for (candidate, reason) in refused {
             match candidate {
-                Candidate::Copy { node } => closest.push((node, 0, 0, candidate, reason)),
+                Candidate::Copy { node } => {
+                    closest.insert((node, 0), (0, candidate, reason));
+                }
                 Candidate::Overwrite { node, write, .. } => {
                     let value = sharing.value(self.graph.nodes[node].writes[write].access.value as usize);
-                    if sharing.root(value) != value {
+                    if !sharing.is_root(value) {
                         continue;
                     }
                     let distance = distance(&reason);
-                    match closest.iter_mut().find(|entry| (entry.0, entry.1) == (node, write)) {
-                        Some(entry) if entry.2 <= distance => {}
-                        Some(entry) => *entry = (node, write, distance, candidate, reason),
-                        None => closest.push((node, write, distance, candidate, reason)),
+                    if closest.get(&(node, write)).is_none_or(|(least, ..)| distance < *least) {
+                        closest.insert((node, write), (distance, candidate, reason));
                     }
                 }
             }
         }
-        closest.sort_by_key(|entry| (entry.0, entry.1));
-        closest
-            .into_iter()
-            .map(|(_, _, _, candidate, reason)| refusal(self.graph, self.uses, &candidate, reason))
-            .collect()
+        closest.into_values().map(|(_, candidate, reason)| refusal(self.graph, self.uses, &candidate, reason)).collect()
     }
 }
 
@@ -454,6 +449,38 @@ impl<'r> Clone for Ledger<'r> {
             refusals: self.refusals.clone(),
             elided: self.elided.clone(),
         }
+    }
+}
+
+/// Of a value with more readers than this it is estimated how many are unordered against a step; the second holds where
+/// there are no trials.
+const MAX_READERS: usize = 512;
+const MAX_READERS_IF_LARGE: usize = 64;
+
+/// Readers of values that have many, by their place in the topological order.
+#[derive(Default)]
+struct Readers {
+    places: BTreeMap<usize, Vec<TopologicalPosition>>,
+}
+
+impl Readers {
+    /// How many readers of `value` nothing orders before `node`, another of them. Where they are many, those that stand
+    /// later in one order that is possible are counted.
+    fn unordered(&mut self, sharing: &Sharing, value: usize, node: usize) -> usize {
+        let dependence = sharing.dependence();
+        let Some(places) = self.places.get(&value) else {
+            let readers = sharing.readers(value);
+            let is_large = dependence.len() > MAX_NODES_FOR_TRIALS;
+            if readers.len() <= if is_large { MAX_READERS_IF_LARGE } else { MAX_READERS } {
+                return readers.into_iter().filter(|&r| r != node && !dependence.is_before(r, node)).count();
+            }
+            let mut places: Vec<TopologicalPosition> = readers.iter().map(|&r| dependence.position(r)).collect();
+            places.sort_unstable();
+            self.places.insert(value, places);
+            return self.unordered(sharing, value, node);
+        };
+        let place = dependence.position(node);
+        places.len() - places.partition_point(|&other| other <= place)
     }
 }
 
@@ -524,19 +551,18 @@ fn refusal(graph: &KernelGraph, uses: &Uses, candidate: &Candidate, reason: Reas
     };
     let kind = match candidate {
         Candidate::Overwrite { .. } => TieKind::Overwrite,
-        Candidate::Copy { .. } => copy_kind(graph, node),
+        Candidate::Copy { .. } => copy_kind(graph, uses, node),
     };
     Refused { kind, value, over, step, reason, blame, bytes, hint, requested }
 }
 
 /// What eliding a copy would have been.
-fn copy_kind(graph: &KernelGraph, node: usize) -> TieKind {
+fn copy_kind(graph: &KernelGraph, uses: &Uses, node: usize) -> TieKind {
     let write = &graph.nodes[node].writes[0];
     let target = graph.buffer(write.access.value);
-    let is_base = graph.nodes.iter().any(|other| other.writes.iter().any(|w| w.base == Some(write.access.value)));
     match target.kind {
         BufferKind::Final(_) => TieKind::Final,
-        _ if is_base => TieKind::Update,
+        _ if uses.is_base[write.access.value as usize] => TieKind::Update,
         _ if write.access.layout.len() < target.ty.len() || write.base.is_some() => TieKind::Emplace,
         _ => TieKind::Forward,
     }
