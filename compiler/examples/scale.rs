@@ -1,7 +1,7 @@
 //! How long each stage takes on generated programs: `cargo run --release --example scale -- KIND OPS`.
 //!
 //! Kinds: `deep` (a network with residual branches, long skips and one mask that many ops read), `wide` (random layers
-//! as wide as the program is long), `writes` (slices of one tensor written one after the other). The programs depend on
+//! as wide as the program is long), `flat` (short branches of one value, added up at the end), `writes` (slices of one tensor written one after the other). The programs depend on
 //! nothing but kind and size, and are compiled, not run.
 
 use std::fmt::Write;
@@ -149,6 +149,18 @@ fn wide(ops: usize) -> String {
     program.finish()
 }
 
+fn flat(ops: usize) -> String {
+    let mut program = Program::new();
+    let shared = program.op(format_args!("softmax %given {{axis=1}}"));
+    while program.ops < ops {
+        let weight = program.random.below(WEIGHTS);
+        let product = program.op(format_args!("matmul %v{shared}, %w{weight}"));
+        let branch = program.op(format_args!("softmax %v{product} {{axis=1}}"));
+        program.unused.push(branch);
+    }
+    program.finish()
+}
+
 fn writes(ops: usize) -> String {
     let mut program = Program::new();
     let given = program.op(format_args!("concat %x, %given, %x, %given {{axis=0}}"));
@@ -181,12 +193,13 @@ fn timed<T>(stage: &str, what: impl FnOnce() -> T) -> T {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: scale (deep | wide | writes) OPS [text]";
+    let usage = "usage: scale (deep | wide | flat | writes) OPS [text]";
     let (kind, ops) = (args.next().ok_or(usage)?, args.next().ok_or(usage)?.parse::<usize>()?);
     let text = match kind.as_str() {
         "deep" => deep(ops),
         "wide" => wide(ops),
         "writes" => writes(ops),
+        "flat" => flat(ops),
         _ => return Err(usage.into()),
     };
     if args.next().is_some() {
