@@ -1,8 +1,9 @@
 //! How long each stage takes on generated programs: `cargo run --release --example scale -- KIND OPS`.
 //!
 //! Kinds: `deep` (a network with residual branches, long skips and one mask that many ops read), `wide` (random layers
-//! as wide as the program is long), `flat` (short branches of one value, added up at the end), `writes` (slices of one tensor written one after the other). The programs depend on
-//! nothing but kind and size, and are compiled, not run.
+//! as wide as the program is long), `flat` (short branches of one value, added up at the end), `ladder` (a chain whose
+//! values a second one reads), `writes` (slices of one tensor written one after the other), `state` (the same of a tensor of the caller, so that the program is compiled as
+//! written besides). The programs depend on nothing but kind and size, and are compiled, not run.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -161,14 +162,33 @@ fn flat(ops: usize) -> String {
     program.finish()
 }
 
-fn writes(ops: usize) -> String {
+fn ladder(ops: usize) -> String {
     let mut program = Program::new();
-    let given = program.op(format_args!("concat %x, %given, %x, %given {{axis=0}}"));
-    let base = program.op(format_args!("clone %v{given}"));
+    let mut rail: Vec<usize> = vec![program.op(format_args!("softmax %x {{axis=1}}"))];
+    while rail.len() < ops / 3 {
+        let last = rail[rail.len() - 1];
+        rail.push(program.op(format_args!("softmax %v{last} {{axis=1}}")));
+    }
+    let mut other = program.op(format_args!("softmax %given {{axis=1}}"));
+    for rung in rail {
+        let sum = program.op(format_args!("add %v{other}, %v{rung}"));
+        other = program.op(format_args!("softmax %v{sum} {{axis=1}}"));
+    }
+    program.unused.push(other);
+    program.finish()
+}
+
+fn writes(ops: usize, base: &str) -> String {
+    let mut program = Program::new();
+    if base == "%state" {
+        program.text.push_str("  inout %state: f32[32, 16]\n");
+    } else {
+        let _ = writeln!(program.text, "  %sum = concat %x, %given, %x, %given {{axis=0}}\n  {base} = clone %sum");
+    }
     let mut last = program.op(format_args!("relu %x"));
     while program.ops < ops {
         let row = program.random.below(25);
-        let part = program.op(format_args!("slice %v{base} {{axis=0, start={row}, end={}}}", row + 8));
+        let part = program.op(format_args!("slice {base} {{axis=0, start={row}, end={}}}", row + 8));
         match program.random.below(4) {
             0 => program.op(format_args!("add_ %v{part}, %v{last}")),
             1 => program.op(format_args!("relu_ %v{part}")),
@@ -179,7 +199,8 @@ fn writes(ops: usize) -> String {
             }
         };
     }
-    let _ = writeln!(program.text, "  return y=%v{base}, last=%v{last}\n}}");
+    let given = if base == "%state" { String::new() } else { format!("y={base}, ") };
+    let _ = writeln!(program.text, "  return {given}last=%v{last}\n}}");
     program.text
 }
 
@@ -193,13 +214,15 @@ fn timed<T>(stage: &str, what: impl FnOnce() -> T) -> T {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: scale (deep | wide | flat | writes) OPS [text]";
+    let usage = "usage: scale (deep | wide | flat | ladder | writes | state) OPS [text]";
     let (kind, ops) = (args.next().ok_or(usage)?, args.next().ok_or(usage)?.parse::<usize>()?);
     let text = match kind.as_str() {
         "deep" => deep(ops),
         "wide" => wide(ops),
-        "writes" => writes(ops),
+        "writes" => writes(ops, "%base"),
+        "state" => writes(ops, "%state"),
         "flat" => flat(ops),
+        "ladder" => ladder(ops),
         _ => return Err(usage.into()),
     };
     if args.next().is_some() {
