@@ -235,7 +235,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err(mistake.message.clone().into());
     }
     let aliases = timed("alias", || alias::analyze(&graph));
-    let (functional, _) =
+    let (functional, notes) =
         timed("functional", || functionalize(&graph, &aliases)).map_err(|stop| format!("{stop:?}"))?;
     timed("verify", || ir::verify(&functional));
     let rewritten = timed("rewrite", || rewrite::optimize(functional, &RewriteOptions::default()));
@@ -251,12 +251,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (ties, peak, source_peak) = (placed.ties.len(), placed.peak_bytes, placed.source_peak_bytes);
     let plan_options = PlanOptions { planned: true, threads: 1 };
     let planned = timed("plan", || plan::plan(placed, &plan_options)).map_err(|fault| fault.to_string())?;
-    let emitted = timed("emit", || emit::emit(&planned)).map_err(|fault| fault.to_string())?;
+    let mut emitted = timed("emit", || emit::emit(&planned)).map_err(|fault| fault.to_string())?;
     let weights = timed("weights", || emit::weights(&planned, &rewritten)).map_err(|error| format!("{error:?}"))?;
+    emitted.assumed_distinct = emit::assumed_distinct(&emitted, &notes);
+    let fallback = if emitted.assumed_distinct.is_empty() { Fallback::Unneeded } else { Fallback::Promised };
     let executable = Executable {
         name: graph.name.clone(),
         plans: vec![emitted],
-        fallbacks: vec![Fallback::Unneeded],
+        fallbacks: vec![fallback],
         bodies: Vec::new(),
         bindings: vec![Vec::new()],
         weights_bytes: weights.len() as u64,

@@ -2,8 +2,10 @@
 //!
 //! The nodes are those of the kernel graph. An edge is a *data* dependence (a reader after every writer of what it
 //! reads), a dependence the meaning *demands* although no data flows (the readers of the base of an update come before
-//! the update), or an *anti-dependence* that a tie added. The graph stays acyclic by construction: petgraph's
-//! [`Acyclic`] keeps a topological order and refuses an edge that would close a cycle.
+//! the update), or an *anti-dependence* that a tie added. The graph stays acyclic by construction: an order of the nodes
+//! that is possible is kept beside it, an edge against it moves what it must, and one that would close a cycle is
+//! refused. What must move is what leads to the one end or what the other leads to, whichever is less: both are followed
+//! at once until one is exhausted.
 //!
 //! Whether one node comes before another is asked for every candidate of a tie, often of nodes that are far apart. The
 //! answer is no where the topological order says the contrary. It is yes where the edges of the program contain a tree
@@ -16,9 +18,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use petgraph::Direction;
-use petgraph::acyclic::{Acyclic, TopologicalPosition};
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
+
+use super::sequence::Sequence;
 
 /// Why one node comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,9 @@ pub(super) enum Edge {
 /// The nodes of a kernel graph and the order among them.
 #[derive(Clone, Debug)]
 pub(super) struct Dependence {
-    graph: Acyclic<DiGraph<(), Edge, u32>>,
+    graph: DiGraph<(), Edge, u32>,
+    /// A topological order.
+    sequence: Sequence,
     /// Trees of edges that stay, downwards and upwards.
     trees: Option<Arc<[Tree; 2]>>,
     search: RefCell<Search>,
@@ -101,11 +106,11 @@ fn node(index: usize) -> NodeIndex<u32> {
 impl Dependence {
     /// `nodes` nodes that nothing orders.
     pub fn new(nodes: usize) -> Dependence {
-        let mut graph = Acyclic::new();
+        let mut graph = DiGraph::with_capacity(nodes, nodes);
         for _ in 0..nodes {
-            petgraph::data::Build::add_node(&mut graph, ());
+            graph.add_node(());
         }
-        Dependence { graph, trees: None, search: RefCell::default() }
+        Dependence { graph, sequence: Sequence::new(nodes), trees: None, search: RefCell::default() }
     }
 
     /// How many nodes there are.
@@ -120,23 +125,58 @@ impl Dependence {
 
     /// To be called when the edges of the program are complete: questions are answered faster from then on.
     pub fn complete(&mut self) {
-        let order: Vec<usize> = self.graph.nodes_iter().map(|node| node.index()).collect();
+        let order: Vec<usize> = self.sequence.iter().collect();
         let backwards: Vec<usize> = order.iter().rev().copied().collect();
-        let near = |at: usize, direction| self.graph.inner().neighbors_directed(node(at), direction);
+        let near = |at: usize, direction| self.graph.neighbors_directed(node(at), direction);
         let nodes = 0..order.len();
-        let latest = |at| near(at, Direction::Incoming).max_by_key(|&other| self.graph.get_position(other));
-        let earliest = |at| near(at, Direction::Outgoing).min_by_key(|&other| self.graph.get_position(other));
+        let latest = |at| near(at, Direction::Incoming).max_by_key(|other| self.position(other.index()));
+        let earliest = |at| near(at, Direction::Outgoing).min_by_key(|other| self.position(other.index()));
         let down: Vec<_> = nodes.clone().map(|at| latest(at).map(NodeIndex::index)).collect();
         let up: Vec<_> = nodes.map(|at| earliest(at).map(NodeIndex::index)).collect();
         self.trees = Some(Arc::new([Tree::new(&down, &order), Tree::new(&up, &backwards)]));
     }
 
     fn try_add(&mut self, before: usize, after: usize, edge: Edge) -> Option<EdgeIndex<u32>> {
-        // The search of `Acyclic` for a cycle looks at all that lies between.
         if before == after || self.reaches(after, before, true) {
             return None;
         }
-        self.graph.try_add_edge(node(before), node(after), edge).ok()
+        if self.position(before) > self.position(after) {
+            self.reorder(before, after);
+        }
+        Some(self.graph.add_edge(node(before), node(after), edge))
+    }
+
+    /// Moves what must be moved for `before` to stand before `after`, from which nothing leads to it.
+    fn reorder(&mut self, before: usize, after: usize) {
+        let (start, end) = (self.position(after), self.position(before));
+        let mut search = self.search.borrow_mut();
+        let [ahead, behind] = search.begin(self.graph.node_count());
+        let mut ends = [(after, ahead, Direction::Outgoing), (before, behind, Direction::Incoming)].map(
+            |(at, mark, direction)| {
+                search.seen[at] = mark;
+                (vec![at], 0, mark, direction)
+            },
+        );
+        // The first `done` nodes of a list have been followed.
+        let exhausted = 'search: loop {
+            for (which, (nodes, done, mark, direction)) in ends.iter_mut().enumerate() {
+                let Some(&at) = nodes.get(*done) else { break 'search which };
+                *done += 1;
+                for next in self.graph.neighbors_directed(node(at), *direction).map(|next| next.index()) {
+                    if search.seen[next] != *mark && (start..=end).contains(&self.sequence.label(next)) {
+                        search.seen[next] = *mark;
+                        nodes.push(next);
+                    }
+                }
+            }
+        };
+        let mut nodes = std::mem::take(&mut ends[exhausted].0);
+        nodes.sort_unstable_by_key(|&at| self.sequence.label(at));
+        if exhausted == 0 {
+            nodes.into_iter().rev().for_each(|at| self.sequence.put_after(at, before));
+        } else {
+            nodes.into_iter().for_each(|at| self.sequence.put_before(at, after));
+        }
     }
 
     /// Adds an edge for each pair that is not ordered yet. All or nothing: on failure the first pair that closes a cycle
@@ -172,8 +212,8 @@ impl Dependence {
     }
 
     /// Where a node stands in an order that is possible.
-    pub fn position(&self, at: usize) -> TopologicalPosition {
-        self.graph.get_position(node(at))
+    pub fn position(&self, at: usize) -> u64 {
+        self.sequence.label(at)
     }
 
     /// Whether a tree of the program's edges leads from `before` to `after`.
@@ -197,7 +237,7 @@ impl Dependence {
         search.seen[after] = behind;
         loop {
             let Some(at) = onwards.pop() else { return false };
-            for edge in self.graph.inner().edges(node(at)) {
+            for edge in self.graph.edges(node(at)) {
                 let next = edge.target().index();
                 if (!with_added && *edge.weight() == Edge::Added) || search.seen[next] == ahead {
                     continue;
@@ -211,7 +251,7 @@ impl Dependence {
                 }
             }
             let Some(at) = backwards.pop() else { return false };
-            for edge in self.graph.inner().edges_directed(node(at), Direction::Incoming) {
+            for edge in self.graph.edges_directed(node(at), Direction::Incoming) {
                 let next = edge.source().index();
                 if (!with_added && *edge.weight() == Edge::Added) || search.seen[next] == behind {
                     continue;
@@ -230,7 +270,7 @@ impl Dependence {
     /// The first step from `before` on a path to `after`, or `after` itself where it is next or there is no path.
     pub fn step(&self, before: usize, after: usize) -> usize {
         let end = self.position(after);
-        let next = || self.graph.inner().neighbors(node(before)).map(|next| next.index());
+        let next = || self.graph.neighbors(node(before)).map(|next| next.index());
         if self.position(before) > end || next().any(|next| next == after) {
             return after;
         }
@@ -249,7 +289,7 @@ impl Dependence {
             while visits < MAX_VISITS {
                 let Some((at, first)) = stack.pop() else { return after };
                 visits += 1;
-                for next in self.graph.inner().neighbors(node(at)) {
+                for next in self.graph.neighbors(node(at)) {
                     let next_at = next.index();
                     if search.seen[next_at] == seen {
                         continue;
@@ -258,7 +298,7 @@ impl Dependence {
                         return first;
                     }
                     search.seen[next_at] = seen;
-                    if self.graph.get_position(next) < end {
+                    if self.position(next_at) < end {
                         stack.push((next_at, first));
                     }
                 }
@@ -270,6 +310,6 @@ impl Dependence {
 
     /// Direct successors.
     pub fn successors(&self, of: usize) -> impl Iterator<Item = usize> + '_ {
-        self.graph.inner().neighbors(node(of)).map(|next| next.index())
+        self.graph.neighbors(node(of)).map(|next| next.index())
     }
 }

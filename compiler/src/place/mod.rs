@@ -8,6 +8,7 @@ mod dependence;
 pub mod order;
 mod proof;
 mod region;
+mod sequence;
 mod sharing;
 mod ties;
 mod uses;

@@ -14,8 +14,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::acyclic::TopologicalPosition;
-
 use super::order::{self, Object, Order, Problem};
 use super::proof::{Before, Reason, Refused, TieKind, Tied};
 use super::sharing::{Grant, Sharing};
@@ -460,7 +458,7 @@ const MAX_READERS_IF_LARGE: usize = 64;
 /// Readers of values that have many, by their place in the topological order.
 #[derive(Default)]
 struct Readers {
-    places: BTreeMap<usize, Vec<TopologicalPosition>>,
+    places: BTreeMap<usize, Vec<u64>>,
 }
 
 impl Readers {
@@ -474,7 +472,7 @@ impl Readers {
             if readers.len() <= if is_large { MAX_READERS_IF_LARGE } else { MAX_READERS } {
                 return readers.into_iter().filter(|&r| r != node && !dependence.is_before(r, node)).count();
             }
-            let mut places: Vec<TopologicalPosition> = readers.iter().map(|&r| dependence.position(r)).collect();
+            let mut places: Vec<u64> = readers.iter().map(|&r| dependence.position(r)).collect();
             places.sort_unstable();
             self.places.insert(value, places);
             return self.unordered(sharing, value, node);
