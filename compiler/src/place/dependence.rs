@@ -10,7 +10,8 @@
 //! Whether one node comes before another is asked for every candidate of a tie, often of nodes that are far apart. The
 //! answer is no where the topological order says the contrary. It is yes where the edges of the program contain a tree
 //! in which one node descends from the other, of which there are two: each node below the latest that it needs, and
-//! each node below the earliest that needs it. In between, a search goes from both ends at once, and ends when either
+//! each node below the earliest that needs it. While nothing was added it is no where one walk of the program's edges
+//! leaves the one node before the other, or where the one leads to less than the other does. In between, a search goes from both ends at once, and ends when either
 //! is exhausted: a path between distant nodes soon meets one of the trees, and where there is none, one of the ends
 //! usually has little to look at.
 
@@ -39,6 +40,10 @@ pub(super) struct Dependence {
     sequence: Sequence,
     /// Trees of edges that stay, downwards and upwards.
     trees: Option<Arc<[Tree; 2]>>,
+    /// Walks of the edges that stay.
+    walks: Option<Arc<[Walk; 2]>>,
+    /// How many edges there are that may go again.
+    added: usize,
     search: RefCell<Search>,
 }
 
@@ -80,6 +85,52 @@ impl Tree {
     }
 }
 
+/// A walk of all edges, depth first: when each node was left, and when the first of those it leads to was. A node leads
+/// only to those whose spans lie in its own (Yildirim, Chaoji and Zaki, "GRAIL: scalable reachability index for large
+/// graphs", VLDB 2010).
+#[derive(Clone, Debug)]
+struct Walk {
+    spans: Vec<(u32, u32)>,
+}
+
+impl Walk {
+    /// Successors as given, all in the one order or the other; nodes nobody leads to come first in `order`.
+    fn new(successors: &[Vec<usize>], order: &[usize]) -> Walk {
+        let mut spans: Vec<(u32, u32)> = vec![(u32::MAX, u32::MAX); successors.len()];
+        let mut entered = vec![false; successors.len()];
+        let mut clock = 0;
+        for &root in order {
+            let mut stack = vec![(root, 0)];
+            if std::mem::replace(&mut entered[root], true) {
+                continue;
+            }
+            while let Some((at, done)) = stack.last_mut() {
+                let at = *at;
+                match successors[at].get(*done) {
+                    Some(&next) => {
+                        *done += 1;
+                        if !std::mem::replace(&mut entered[next], true) {
+                            stack.push((next, 0));
+                        }
+                    }
+                    None => {
+                        let first = successors[at].iter().map(|&next| spans[next].0).min().unwrap_or(clock);
+                        spans[at] = (first.min(clock), clock);
+                        clock += 1;
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        Walk { spans }
+    }
+
+    fn may_lead(&self, from: usize, to: usize) -> bool {
+        let (from, to) = (self.spans[from], self.spans[to]);
+        from.0 <= to.0 && to.1 <= from.1
+    }
+}
+
 /// What one search has seen: a number of its own for each end.
 #[derive(Clone, Debug, Default)]
 struct Search {
@@ -110,7 +161,14 @@ impl Dependence {
         for _ in 0..nodes {
             graph.add_node(());
         }
-        Dependence { graph, sequence: Sequence::new(nodes), trees: None, search: RefCell::default() }
+        Dependence {
+            graph,
+            sequence: Sequence::new(nodes),
+            trees: None,
+            walks: None,
+            added: 0,
+            search: RefCell::default(),
+        }
     }
 
     /// How many nodes there are.
@@ -134,6 +192,10 @@ impl Dependence {
         let down: Vec<_> = nodes.clone().map(|at| latest(at).map(NodeIndex::index)).collect();
         let up: Vec<_> = nodes.map(|at| earliest(at).map(NodeIndex::index)).collect();
         self.trees = Some(Arc::new([Tree::new(&down, &order), Tree::new(&up, &backwards)]));
+        let mut successors: Vec<Vec<usize>> = (0..order.len()).map(|at| self.successors(at).collect()).collect();
+        let first = Walk::new(&successors, &order);
+        successors.iter_mut().for_each(|next| next.reverse());
+        self.walks = Some(Arc::new([first, Walk::new(&successors, &order)]));
     }
 
     fn try_add(&mut self, before: usize, after: usize, edge: Edge) -> Option<EdgeIndex<u32>> {
@@ -142,6 +204,11 @@ impl Dependence {
         }
         if self.position(before) > self.position(after) {
             self.reorder(before, after);
+        }
+        if edge == Edge::Added {
+            self.added += 1;
+        } else {
+            self.walks = None;
         }
         Some(self.graph.add_edge(node(before), node(after), edge))
     }
@@ -191,6 +258,7 @@ impl Dependence {
                 Some(index) => added.push(index),
                 None => {
                     // The newest edge first: removing the last edge leaves the numbers of the others alone.
+                    self.added -= added.len();
                     for index in added.into_iter().rev() {
                         self.graph.remove_edge(index);
                     }
@@ -229,6 +297,10 @@ impl Dependence {
         }
         if self.in_tree(before, after) {
             return true;
+        }
+        let is_final = !with_added || self.added == 0;
+        if is_final && self.walks.as_ref().is_some_and(|walks| walks.iter().any(|walk| !walk.may_lead(before, after))) {
+            return false;
         }
         let mut search = self.search.borrow_mut();
         let [ahead, behind] = search.begin(self.graph.node_count());
