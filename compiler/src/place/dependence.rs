@@ -385,3 +385,62 @@ impl Dependence {
         self.graph.neighbors(node(of)).map(|next| next.index())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_agree_with_the_edges() {
+        let mut state = 3u64;
+        let mut below = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % end
+        };
+        for round in 0..60 {
+            let nodes = 2 + below(30);
+            let mut dependence = Dependence::new(nodes);
+            // Edges against the first order too; `leads[by][to]` by edges of the program, then by all.
+            let mut leads = [vec![vec![false; nodes]; nodes], vec![vec![false; nodes]; nodes]];
+            for number in 0..3 * nodes {
+                if number == nodes {
+                    dependence.complete();
+                }
+                let (before, after) = (below(nodes), below(nodes));
+                let is_added = number >= nodes;
+                let added = if is_added && round % 2 == 0 {
+                    dependence.add_all(&[(before, after)], Edge::Added).is_ok()
+                } else {
+                    dependence.add(before, after, if is_added { Edge::Added } else { Edge::Data })
+                };
+                assert_eq!(added, before != after && !leads[1][after][before]);
+                for all in leads.iter_mut().skip(usize::from(is_added)).filter(|_| added) {
+                    for from in 0..nodes {
+                        for to in 0..nodes {
+                            all[from][to] |= (from == before || all[from][before]) && (to == after || all[after][to]);
+                        }
+                    }
+                }
+                for from in 0..nodes {
+                    for to in 0..nodes {
+                        assert_eq!(dependence.is_before_by_data(from, to), leads[0][from][to]);
+                        assert_eq!(dependence.is_before(from, to), leads[1][from][to]);
+                        let step = dependence.step(from, to);
+                        assert!(!leads[1][from][to] || step == to || leads[1][from][step] && leads[1][step][to]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_fails_leaves_nothing() {
+        let mut dependence = Dependence::new(4);
+        assert!(dependence.add(0, 1, Edge::Data));
+        dependence.complete();
+        assert_eq!(dependence.add_all(&[(2, 0), (3, 2), (1, 3)], Edge::Added), Err((1, 3)));
+        assert!(!dependence.is_before(2, 0) && !dependence.is_before(3, 2));
+        assert_eq!(dependence.add_all(&[(2, 0), (3, 2), (3, 1)], Edge::Added), Ok(2));
+        assert_eq!((dependence.step(3, 1), dependence.step(0, 1), dependence.step(1, 3)), (2, 1, 3));
+    }
+}

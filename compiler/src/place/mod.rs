@@ -6,7 +6,9 @@
 mod contract;
 mod dependence;
 pub mod order;
+mod problem;
 mod proof;
+mod readers;
 mod region;
 mod sequence;
 mod sharing;

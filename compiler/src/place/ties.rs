@@ -14,8 +14,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{self, Object, Order, Problem};
+use super::order::{self, Order};
+use super::problem::{compact, problem, roots_at_peak};
 use super::proof::{Before, Reason, Refused, TieKind, Tied};
+use super::readers::Readers;
 use super::sharing::{Grant, Sharing};
 use super::uses::Uses;
 use super::{OrderStatus, PlaceOptions};
@@ -39,7 +41,7 @@ const MAX_SWAPS: usize = 12;
 const LARGE: usize = 600;
 
 /// Graphs with more nodes than this are ordered and tied in one round.
-const MAX_NODES_FOR_TRIALS: usize = 4000;
+pub(super) const MAX_NODES_FOR_TRIALS: usize = 4000;
 
 /// Sharing and order that belong together.
 pub(super) struct Choice<'g> {
@@ -450,38 +452,6 @@ impl<'r> Clone for Ledger<'r> {
     }
 }
 
-/// Of a value with more readers than this it is estimated how many are unordered against a step; the second holds where
-/// there are no trials.
-const MAX_READERS: usize = 512;
-const MAX_READERS_IF_LARGE: usize = 64;
-
-/// Readers of values that have many, by their place in the topological order.
-#[derive(Default)]
-struct Readers {
-    places: BTreeMap<usize, Vec<u64>>,
-}
-
-impl Readers {
-    /// How many readers of `value` nothing orders before `node`, another of them. Where they are many, those that stand
-    /// later in one order that is possible are counted.
-    fn unordered(&mut self, sharing: &Sharing, value: usize, node: usize) -> usize {
-        let dependence = sharing.dependence();
-        let Some(places) = self.places.get(&value) else {
-            let readers = sharing.readers(value);
-            let is_large = dependence.len() > MAX_NODES_FOR_TRIALS;
-            if readers.len() <= if is_large { MAX_READERS_IF_LARGE } else { MAX_READERS } {
-                return readers.into_iter().filter(|&r| r != node && !dependence.is_before(r, node)).count();
-            }
-            let mut places: Vec<u64> = readers.iter().map(|&r| dependence.position(r)).collect();
-            places.sort_unstable();
-            self.places.insert(value, places);
-            return self.unordered(sharing, value, node);
-        };
-        let place = dependence.position(node);
-        places.len() - places.partition_point(|&other| other <= place)
-    }
-}
-
 /// How far from a tie a refusal is: what a small change of the program could remove comes first.
 fn distance(reason: &Reason) -> u8 {
     match reason {
@@ -564,96 +534,6 @@ fn copy_kind(graph: &KernelGraph, uses: &Uses, node: usize) -> TieKind {
         _ if write.access.layout.len() < target.ty.len() || write.base.is_some() => TieKind::Emplace,
         _ => TieKind::Forward,
     }
-}
-
-fn compact(graph: &KernelGraph, live: &[usize]) -> Vec<usize> {
-    let mut compact = vec![usize::MAX; graph.nodes.len()];
-    for (at, &node) in live.iter().enumerate() {
-        compact[node] = at;
-    }
-    compact
-}
-
-/// The order problem of a sharing, over the nodes that are left (returned beside it).
-fn problem(graph: &KernelGraph, sharing: &Sharing) -> (Problem, Vec<usize>) {
-    let live: Vec<usize> = (0..graph.nodes.len()).filter(|&node| !sharing.is_elided(node)).collect();
-    let compact = compact(graph, &live);
-    let mut edges = Vec::new();
-    for &node in &live {
-        // A copy that is gone still says that its readers come after its writers.
-        let mut stack: Vec<usize> = sharing.dependence().successors(node).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(next) = stack.pop() {
-            if !seen.insert(next) {
-                continue;
-            }
-            if sharing.is_elided(next) {
-                stack.extend(sharing.dependence().successors(next));
-            } else {
-                edges.push((compact[node], compact[next]));
-            }
-        }
-    }
-    let objects = roots(graph, sharing)
-        .into_iter()
-        .map(|(_, object)| Object {
-            touched_by: object.touched_by.iter().map(|&node| compact[node]).collect(),
-            ..object
-        })
-        .collect();
-    let workspace = live.iter().map(|&node| super::rounded(sharing.workspace(node))).collect();
-    (Problem::new(workspace, &edges, objects), live)
-}
-
-/// Every line of versions that needs bytes of the arena, as an object touched by nodes of the graph.
-fn roots(graph: &KernelGraph, sharing: &Sharing) -> Vec<(usize, Object)> {
-    let mut roots = Vec::new();
-    for value in 0..graph.buffers.len() {
-        if sharing.value(value) != value || sharing.root(value) != value || sharing.is_pinned(value) {
-            continue;
-        }
-        let mut touched_by = Vec::new();
-        let mut kept = false;
-        let mut at = Some(value);
-        while let Some(version) = at {
-            touched_by.extend(sharing.readers(version));
-            touched_by.extend(sharing.writers(version));
-            kept |= sharing.is_output(version);
-            at = sharing.next(version);
-        }
-        touched_by.sort_unstable();
-        touched_by.dedup();
-        roots.push((value, Object { bytes: super::rounded(graph.buffers[value].bytes()), touched_by, kept }));
-    }
-    roots
-}
-
-/// Roots that are live at the first step of the largest sum.
-fn roots_at_peak(
-    graph: &KernelGraph,
-    sharing: &Sharing,
-    problem: &Problem,
-    live: &[usize],
-    order: &[usize],
-) -> BTreeSet<usize> {
-    let (peak, mut step) = (problem.peak(order), 0);
-    let sums = problem.sums(order);
-    if let Some(at) = sums.iter().position(|&sum| sum == peak) {
-        step = at;
-    }
-    let mut position = vec![0usize; graph.nodes.len()];
-    for (at, &node) in order.iter().enumerate() {
-        position[live[node]] = at;
-    }
-    roots(graph, sharing)
-        .into_iter()
-        .filter(|(_, object)| {
-            let first = object.touched_by.iter().map(|&node| position[node]).min();
-            let last = object.touched_by.iter().map(|&node| position[node]).max();
-            first.is_some_and(|first| first <= step) && (object.kept || last.is_some_and(|last| last >= step))
-        })
-        .map(|(root, _)| root)
-        .collect()
 }
 
 impl OrderStatus {
