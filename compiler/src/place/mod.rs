@@ -6,8 +6,11 @@
 mod contract;
 mod dependence;
 pub mod order;
+mod problem;
 mod proof;
+mod readers;
 mod region;
+mod sequence;
 mod sharing;
 mod ties;
 mod uses;

@@ -13,10 +13,12 @@
 //! cycle. Otherwise the state is put back and the first thing that failed is the reason.
 
 mod elide;
+mod lines;
 mod overwrite;
 
 use situ_runtime::executable::{Access, Write};
 
+use self::lines::Lines;
 use super::contract::permits;
 use super::dependence::{Dependence, Edge};
 use super::proof::{Proof, Reason, Root, TieKind};
@@ -66,6 +68,8 @@ pub(super) struct Sharing<'g> {
     elided: Vec<bool>,
     spots: Vec<Spot>,
     values: Vec<Value>,
+    /// As the links between values say.
+    lines: Lines,
     /// Scratch of each node; it depends on the layouts, which an emplacement changes.
     workspaces: Vec<u64>,
     threads: usize,
@@ -141,10 +145,12 @@ impl<'g> Sharing<'g> {
                 }
             }
         }
+        dependence.complete();
         let spots = (0..graph.buffers.len()).map(|value| Spot { value, map: None }).collect();
         let workspaces = graph.nodes.iter().map(|node| node.workspace).collect();
         let elided = vec![false; graph.nodes.len()];
-        Ok(Sharing { graph, uses, dependence, elided, spots, values, workspaces, threads })
+        let lines = Lines::of(&values);
+        Ok(Sharing { graph, uses, dependence, elided, spots, values, lines, workspaces, threads })
     }
 
     pub fn dependence(&self) -> &Dependence {
@@ -176,11 +182,12 @@ impl<'g> Sharing<'g> {
 
     /// First value of the line of versions that a value belongs to.
     pub fn root(&self, value: usize) -> usize {
-        let mut at = value;
-        while let Some((previous, _)) = self.values[at].previous {
-            at = previous;
-        }
-        at
+        self.lines.first(value)
+    }
+
+    /// Whether a value is the first of its line.
+    pub fn is_root(&self, value: usize) -> bool {
+        self.values[value].previous.is_none()
     }
 
     pub fn next(&self, value: usize) -> Option<usize> {
@@ -188,21 +195,11 @@ impl<'g> Sharing<'g> {
     }
 
     fn last(&self, value: usize) -> usize {
-        let mut at = value;
-        while let Some(next) = self.values[at].next {
-            at = next;
-        }
-        at
+        self.lines.last(value)
     }
 
     fn version(&self, value: usize) -> u32 {
-        let mut at = value;
-        let mut count = 0;
-        while let Some((previous, _)) = self.values[at].previous {
-            at = previous;
-            count += 1;
-        }
-        count
+        self.lines.version(value)
     }
 
     fn name(&self, value: usize) -> String {
@@ -221,6 +218,9 @@ impl<'g> Sharing<'g> {
 
     fn nodes(&self, value: usize, of: &[Vec<usize>]) -> Vec<usize> {
         let members = &self.values[value].members;
+        if let [only] = members[..] {
+            return of[only].iter().copied().filter(|&node| !self.elided[node]).collect();
+        }
         let mut nodes: Vec<usize> =
             members.iter().flat_map(|&m| &of[m]).copied().filter(|&node| !self.elided[node]).collect();
         nodes.sort_unstable();
@@ -400,9 +400,6 @@ impl<'g> Sharing<'g> {
 
     /// Looks at everything a change may have broken. `touched` are values whose spots or lines changed.
     fn settle(&mut self, touched: &[usize]) -> Result<(), Reason> {
-        let mut nodes: Vec<usize> = touched.iter().flat_map(|&v| [self.readers(v), self.writers(v)].concat()).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
         let mut pairs = Vec::new();
         for &value in touched {
             pairs.extend(self.overwrites(value));
@@ -417,6 +414,9 @@ impl<'g> Sharing<'g> {
                 return Err(Reason::ReadLater { by: self.label(before) });
             }
         }
+        let mut nodes: Vec<usize> = touched.iter().flat_map(|&v| [self.readers(v), self.writers(v)].concat()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
         for &node in &nodes {
             self.operands_clear(node)?;
         }
@@ -424,14 +424,20 @@ impl<'g> Sharing<'g> {
             Ok(_) => return Ok(()),
             Err(pair) => pair,
         };
-        let through = self.dependence.path(after, by, true).and_then(|path| path.first().copied()).unwrap_or(after);
+        let through = match self.dependence.step(after, by) {
+            through if through == by => after,
+            through => through,
+        };
         Err(Reason::AntiDependenceCycle { by: self.label(by), through: self.label(through) })
     }
 
     /// Settles a trial, or puts everything back.
     fn finish(&mut self, before: Undo, touched: &[usize]) -> Result<(), Reason> {
         match self.settle(touched) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.lines.follow(&self.values, touched);
+                Ok(())
+            }
             Err(reason) => {
                 self.put_back(before);
                 Err(reason)

@@ -12,10 +12,12 @@
 //! wins, then the most bytes. A part whose place in a larger value keeps that value alive too long is taken out again.
 //! `memory::choice` holds all of it against the best choice there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{self, Object, Order, Problem};
+use super::order::{self, Order};
+use super::problem::{compact, problem, roots_at_peak};
 use super::proof::{Before, Reason, Refused, TieKind, Tied};
+use super::readers::Readers;
 use super::sharing::{Grant, Sharing};
 use super::uses::Uses;
 use super::{OrderStatus, PlaceOptions};
@@ -39,7 +41,7 @@ const MAX_SWAPS: usize = 12;
 const LARGE: usize = 600;
 
 /// Graphs with more nodes than this are ordered and tied in one round.
-const MAX_NODES_FOR_TRIALS: usize = 4000;
+pub(super) const MAX_NODES_FOR_TRIALS: usize = 4000;
 
 /// Sharing and order that belong together.
 pub(super) struct Choice<'g> {
@@ -376,6 +378,7 @@ impl<'g> Round<'_, 'g> {
     fn candidates(&self, sharing: &Sharing<'g>, plan: &Plan) -> Vec<Candidate> {
         let graph = self.graph;
         let mut ranked = Vec::new();
+        let mut readers = Readers::default();
         for (number, node) in graph.nodes.iter().enumerate() {
             if is_copy(node) || sharing.is_elided(number) {
                 continue;
@@ -393,11 +396,7 @@ impl<'g> Round<'_, 'g> {
                         continue;
                     }
                     let operand = sharing.value(read.value as usize);
-                    let unordered = sharing
-                        .readers(operand)
-                        .into_iter()
-                        .filter(|&reader| reader != number && !sharing.dependence().is_before(reader, number))
-                        .count();
+                    let unordered = readers.unordered(sharing, operand, number);
                     let result = sharing.value(write.access.value as usize);
                     let live = [operand, result].iter().any(|&value| plan.at_peak.contains(&sharing.root(value)));
                     let weight = new.bytes() * if live { 2 } else { 1 };
@@ -420,29 +419,25 @@ impl<'g> Round<'_, 'g> {
 
     /// One refusal for each value that got no bytes of another's: the one that came closest.
     fn refusals(&self, sharing: &Sharing<'g>, refused: Vec<(Candidate, Reason)>) -> Vec<Refused> {
-        let mut closest: Vec<(usize, usize, u8, Candidate, Reason)> = Vec::new();
+        let mut closest: BTreeMap<(usize, usize), (u8, Candidate, Reason)> = BTreeMap::new();
         for (candidate, reason) in refused {
             match candidate {
-                Candidate::Copy { node } => closest.push((node, 0, 0, candidate, reason)),
+                Candidate::Copy { node } => {
+                    closest.insert((node, 0), (0, candidate, reason));
+                }
                 Candidate::Overwrite { node, write, .. } => {
                     let value = sharing.value(self.graph.nodes[node].writes[write].access.value as usize);
-                    if sharing.root(value) != value {
+                    if !sharing.is_root(value) {
                         continue;
                     }
                     let distance = distance(&reason);
-                    match closest.iter_mut().find(|entry| (entry.0, entry.1) == (node, write)) {
-                        Some(entry) if entry.2 <= distance => {}
-                        Some(entry) => *entry = (node, write, distance, candidate, reason),
-                        None => closest.push((node, write, distance, candidate, reason)),
+                    if closest.get(&(node, write)).is_none_or(|(least, ..)| distance < *least) {
+                        closest.insert((node, write), (distance, candidate, reason));
                     }
                 }
             }
         }
-        closest.sort_by_key(|entry| (entry.0, entry.1));
-        closest
-            .into_iter()
-            .map(|(_, _, _, candidate, reason)| refusal(self.graph, self.uses, &candidate, reason))
-            .collect()
+        closest.into_values().map(|(_, candidate, reason)| refusal(self.graph, self.uses, &candidate, reason)).collect()
     }
 }
 
@@ -524,112 +519,21 @@ fn refusal(graph: &KernelGraph, uses: &Uses, candidate: &Candidate, reason: Reas
     };
     let kind = match candidate {
         Candidate::Overwrite { .. } => TieKind::Overwrite,
-        Candidate::Copy { .. } => copy_kind(graph, node),
+        Candidate::Copy { .. } => copy_kind(graph, uses, node),
     };
     Refused { kind, value, over, step, reason, blame, bytes, hint, requested }
 }
 
 /// What eliding a copy would have been.
-fn copy_kind(graph: &KernelGraph, node: usize) -> TieKind {
+fn copy_kind(graph: &KernelGraph, uses: &Uses, node: usize) -> TieKind {
     let write = &graph.nodes[node].writes[0];
     let target = graph.buffer(write.access.value);
-    let is_base = graph.nodes.iter().any(|other| other.writes.iter().any(|w| w.base == Some(write.access.value)));
     match target.kind {
         BufferKind::Final(_) => TieKind::Final,
-        _ if is_base => TieKind::Update,
+        _ if uses.is_base[write.access.value as usize] => TieKind::Update,
         _ if write.access.layout.len() < target.ty.len() || write.base.is_some() => TieKind::Emplace,
         _ => TieKind::Forward,
     }
-}
-
-fn compact(graph: &KernelGraph, live: &[usize]) -> Vec<usize> {
-    let mut compact = vec![usize::MAX; graph.nodes.len()];
-    for (at, &node) in live.iter().enumerate() {
-        compact[node] = at;
-    }
-    compact
-}
-
-/// The order problem of a sharing, over the nodes that are left (returned beside it).
-fn problem(graph: &KernelGraph, sharing: &Sharing) -> (Problem, Vec<usize>) {
-    let live: Vec<usize> = (0..graph.nodes.len()).filter(|&node| !sharing.is_elided(node)).collect();
-    let compact = compact(graph, &live);
-    let mut edges = Vec::new();
-    for &node in &live {
-        // A copy that is gone still says that its readers come after its writers.
-        let mut stack: Vec<usize> = sharing.dependence().successors(node).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(next) = stack.pop() {
-            if !seen.insert(next) {
-                continue;
-            }
-            if sharing.is_elided(next) {
-                stack.extend(sharing.dependence().successors(next));
-            } else {
-                edges.push((compact[node], compact[next]));
-            }
-        }
-    }
-    let objects = roots(graph, sharing)
-        .into_iter()
-        .map(|(_, object)| Object {
-            touched_by: object.touched_by.iter().map(|&node| compact[node]).collect(),
-            ..object
-        })
-        .collect();
-    let workspace = live.iter().map(|&node| super::rounded(sharing.workspace(node))).collect();
-    (Problem::new(workspace, &edges, objects), live)
-}
-
-/// Every line of versions that needs bytes of the arena, as an object touched by nodes of the graph.
-fn roots(graph: &KernelGraph, sharing: &Sharing) -> Vec<(usize, Object)> {
-    let mut roots = Vec::new();
-    for value in 0..graph.buffers.len() {
-        if sharing.value(value) != value || sharing.root(value) != value || sharing.is_pinned(value) {
-            continue;
-        }
-        let mut touched_by = Vec::new();
-        let mut kept = false;
-        let mut at = Some(value);
-        while let Some(version) = at {
-            touched_by.extend(sharing.readers(version));
-            touched_by.extend(sharing.writers(version));
-            kept |= sharing.is_output(version);
-            at = sharing.next(version);
-        }
-        touched_by.sort_unstable();
-        touched_by.dedup();
-        roots.push((value, Object { bytes: super::rounded(graph.buffers[value].bytes()), touched_by, kept }));
-    }
-    roots
-}
-
-/// Roots that are live at the first step of the largest sum.
-fn roots_at_peak(
-    graph: &KernelGraph,
-    sharing: &Sharing,
-    problem: &Problem,
-    live: &[usize],
-    order: &[usize],
-) -> BTreeSet<usize> {
-    let (peak, mut step) = (problem.peak(order), 0);
-    let sums = problem.sums(order);
-    if let Some(at) = sums.iter().position(|&sum| sum == peak) {
-        step = at;
-    }
-    let mut position = vec![0usize; graph.nodes.len()];
-    for (at, &node) in order.iter().enumerate() {
-        position[live[node]] = at;
-    }
-    roots(graph, sharing)
-        .into_iter()
-        .filter(|(_, object)| {
-            let first = object.touched_by.iter().map(|&node| position[node]).min();
-            let last = object.touched_by.iter().map(|&node| position[node]).max();
-            first.is_some_and(|first| first <= step) && (object.kept || last.is_some_and(|last| last >= step))
-        })
-        .map(|(root, _)| root)
-        .collect()
 }
 
 impl OrderStatus {

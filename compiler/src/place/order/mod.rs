@@ -11,6 +11,7 @@
 mod heuristic;
 mod part;
 mod search;
+mod state;
 
 use super::OrderStatus;
 

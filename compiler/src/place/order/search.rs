@@ -19,10 +19,12 @@
 //! that of Liu's hill-valley segments (generalized pebbling on trees, 1987), re-derived above for objects with several
 //! writers.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::part::Part;
+use super::state::{Move, State};
 use super::{Memory, Order, Problem};
 use crate::place::OrderStatus;
 
@@ -40,16 +42,18 @@ pub(super) fn improve(problem: &Problem, start: Vec<usize>, limit: u64) -> Order
     let floor = problem.lower_bound();
     let mut bounds: Vec<u64> = parts.iter().map(Part::lower_bound).collect();
     let mut budget = limit;
+    let mut ranked: BTreeSet<(Reverse<u64>, usize)> =
+        peaks.iter().enumerate().map(|(part, &peak)| (Reverse(peak), part)).collect();
     // The part with the largest peak decides; work on it until nothing can be gained there.
-    loop {
-        let peak = peaks.iter().copied().max().unwrap_or(0);
-        let Some(worst) = (0..parts.len()).find(|&part| peaks[part] == peak) else { break };
+    while let Some(&(Reverse(peak), worst)) = ranked.first() {
         if peak <= floor || bounds[worst] >= peak || budget == 0 {
             break;
         }
         match within(&parts[worst], peak - 1, &mut budget) {
             Some((order, least)) => {
                 orders[worst] = order.iter().map(|&node| parts[worst].nodes[node]).collect();
+                ranked.remove(&(Reverse(peak), worst));
+                ranked.insert((Reverse(least), worst));
                 peaks[worst] = least;
             }
             None if budget > 0 => bounds[worst] = peak,
@@ -116,162 +120,15 @@ fn parts(problem: &Problem, order: &[usize]) -> Vec<Vec<usize>> {
     parts
 }
 
-/// Where the search of a part stands.
-struct State<'p> {
-    part: &'p Part,
-    bound: u64,
-    live: u64,
-    /// Nodes of each object that have not run.
-    remaining: Vec<u32>,
-    /// Predecessors of each node that have not run.
-    missing: Vec<usize>,
-    ready: BTreeSet<usize>,
-    done: u128,
-    order: Vec<usize>,
-}
-
-impl<'p> State<'p> {
-    fn new(part: &'p Part, bound: u64) -> State<'p> {
-        let missing: Vec<usize> = part.predecessors.iter().map(Vec::len).collect();
-        let begun = part.objects.iter().filter(|object| object.before && object.touches > 0);
-        State {
-            part,
-            bound,
-            live: part.across + begun.map(|object| object.bytes).sum::<u64>(),
-            remaining: part.objects.iter().map(|object| object.touches).collect(),
-            ready: (0..part.len()).filter(|&node| missing[node] == 0).collect(),
-            missing,
-            done: 0,
-            order: Vec::with_capacity(part.len()),
-        }
-    }
-
-    /// Bytes `node` would allocate, and bytes it would free.
-    fn effect(&self, node: usize) -> (u64, u64) {
-        let (mut allocated, mut freed) = (0, 0);
-        for &number in &self.part.touches[node] {
-            let object = &self.part.objects[number];
-            if self.remaining[number] == object.touches && !object.before {
-                allocated += object.bytes;
-            }
-            if self.remaining[number] == 1 && !object.after {
-                freed += object.bytes;
-            }
-        }
-        (allocated, freed)
-    }
-
-    fn fits(&self, node: usize, allocated: u64) -> bool {
-        self.live + allocated + self.part.workspace[node] <= self.bound
-    }
-
-    fn is_free(&self, node: usize) -> bool {
-        let (allocated, freed) = self.effect(node);
-        allocated <= freed && self.fits(node, allocated)
-    }
-
-    /// Runs `node`; the bytes that were live meanwhile.
-    fn advance(&mut self, node: usize) -> u64 {
-        let (allocated, freed) = self.effect(node);
-        let during = self.live + allocated + self.part.workspace[node];
-        self.live = self.live + allocated - freed;
-        for &object in &self.part.touches[node] {
-            self.remaining[object] -= 1;
-        }
-        self.ready.remove(&node);
-        self.done ^= mark(self.part.nodes[node]);
-        self.order.push(node);
-        for &next in &self.part.successors[node] {
-            self.missing[next] -= 1;
-            if self.missing[next] == 0 {
-                self.ready.insert(next);
-            }
-        }
-        during
-    }
-
-    /// Takes steps back until `length` nodes have run.
-    fn retreat(&mut self, length: usize) {
-        while self.order.len() > length
-            && let Some(node) = self.order.pop()
-        {
-            for &next in &self.part.successors[node] {
-                if self.missing[next] == 0 {
-                    self.ready.remove(&next);
-                }
-                self.missing[next] += 1;
-            }
-            self.done ^= mark(self.part.nodes[node]);
-            self.ready.insert(node);
-            for &object in &self.part.touches[node] {
-                self.remaining[object] += 1;
-            }
-            let (allocated, freed) = self.effect(node);
-            self.live = self.live + freed - allocated;
-        }
-    }
-
-    /// Runs what needs no choice, until nothing does.
-    fn settle(&mut self, budget: &mut u64) {
-        loop {
-            while let Some(node) = self.ready.iter().copied().find(|&node| self.is_free(node)) {
-                self.advance(node);
-                *budget = budget.saturating_sub(1);
-            }
-            let ready: Vec<usize> = self.ready.iter().copied().collect();
-            if !ready.into_iter().any(|node| self.rise_and_fall(node, budget)) {
-                return;
-            }
-        }
-    }
-
-    /// Runs `node`, which grows, and the free nodes behind it, if that takes the growth back; else nothing. No node is
-    /// free before.
-    fn rise_and_fall(&mut self, node: usize, budget: &mut u64) -> bool {
-        if *budget == 0 || !self.fits(node, self.effect(node).0) {
-            return false;
-        }
-        let (length, before) = (self.order.len(), self.live);
-        // One that grows nothing but does not fit here would leave less than all of them together.
-        let grows = |state: &State<'_>, other: usize| {
-            let (allocated, freed) = state.effect(other);
-            allocated > freed
-        };
-        let mut others: Vec<usize> =
-            self.ready.iter().copied().filter(|&other| other != node && grows(self, other)).collect();
-        let mut behind: BTreeSet<usize> = self.ready_behind(node).collect();
-        self.advance(node);
-        *budget -= 1;
-        while self.live > before {
-            if let Some(free) = behind.iter().copied().find(|&next| self.is_free(next)) {
-                behind.remove(&free);
-                behind.extend(self.ready_behind(free));
-                self.advance(free);
-            } else if let Some(free) = others.iter().copied().find(|&next| self.is_free(next)) {
-                others.clear();
-                self.advance(free);
-            } else {
-                self.retreat(length);
-                return false;
-            }
-            *budget = budget.saturating_sub(1);
-        }
-        true
-    }
-
-    /// What becomes ready when `node` runs.
-    fn ready_behind(&self, node: usize) -> impl Iterator<Item = usize> + use<'_, 'p> {
-        self.part.successors[node].iter().copied().filter(|&next| self.missing[next] == 1)
-    }
-}
-
 /// Searches from where `state` stands. The frames of the search are kept on a stack of our own, since parts can have thousands of
 /// nodes.
 fn descend(state: &mut State<'_>, budget: &mut u64) -> bool {
     struct Frame {
         /// Length of the order before this frame's first step.
         start: usize,
-        moves: Vec<usize>,
+        /// The last move that was made from here.
+        last: Option<Move>,
+        is_known: bool,
         key: u128,
     }
     // Sets of nodes from which the search has failed.
@@ -287,24 +144,16 @@ fn descend(state: &mut State<'_>, budget: &mut u64) -> bool {
             if *budget == 0 {
                 return false;
             }
-            let mut moves: Vec<(u64, u64, usize)> = Vec::new();
-            if !failed.contains(&state.done) {
-                for &node in &state.ready {
-                    let (allocated, freed) = state.effect(node);
-                    if state.fits(node, allocated) {
-                        moves.push((allocated - freed, allocated + state.part.workspace[node], node));
-                    }
-                }
-            }
-            // Taken from the end, so the least growth last.
-            moves.sort_unstable_by(|a, b| b.cmp(a));
-            frames.push(Frame { start, moves: moves.into_iter().map(|m| m.2).collect(), key: state.done });
+            let is_known = failed.contains(&state.done);
+            frames.push(Frame { start, last: None, is_known, key: state.done });
         }
         let Some(frame) = frames.last_mut() else { return false };
-        match frame.moves.pop() {
-            Some(node) => {
+        let next = if frame.is_known { None } else { state.next_move(frame.last) };
+        match next {
+            Some(next) => {
+                frame.last = Some(next);
                 entering = Some(state.order.len());
-                state.advance(node);
+                state.advance(next.2);
                 *budget = budget.saturating_sub(1);
             }
             None => {
@@ -315,18 +164,6 @@ fn descend(state: &mut State<'_>, budget: &mut u64) -> bool {
             }
         }
     }
-}
-
-/// A fixed random-looking number for each node; a set is the exclusive or of its members'. Two sets of one search would
-/// need to agree in 128 bits to be confused, and then only the peak could suffer, never the meaning.
-fn mark(node: usize) -> u128 {
-    let mix = |seed: u64| {
-        let mut z = (node as u64).wrapping_add(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
-    (u128::from(mix(0x243F_6A88_85A3_08D3)) << 64) | u128::from(mix(0x1319_8A2E_0370_7344))
 }
 
 /// Marks are random enough to be their own hash.
