@@ -4,11 +4,13 @@
 //! touches it and freed after the last (or never, when it is kept for the caller). What is live after a set of nodes has
 //! run depends only on the set, so the best order is a best path through the downsets of the graph.
 //!
+//! Nodes that may as well wait are left out ([`late`]).
 //! The graph is cut at nodes that are ordered against all others; between cuts the parts are independent. Each part is
 //! searched by branch and bound ([`search`]) from the best of several list orders ([`heuristic`]); the sources are the
 //! module docs there. The result is never worse than the source order.
 
 mod heuristic;
+mod late;
 mod part;
 mod search;
 mod state;
@@ -162,6 +164,16 @@ impl Memory {
 /// The best order found. `sources` are valid orders to begin with; the result is never worse than any of them.
 /// `limit` bounds the steps of the search over the whole graph.
 pub fn order(problem: &Problem, sources: &[Vec<usize>], limit: u64) -> Order {
+    let Some(reduced) = late::Reduced::of(problem) else { return search_all(problem, sources, limit) };
+    let sources: Vec<Vec<usize>> =
+        sources.iter().filter(|source| problem.is_valid(source)).map(|source| reduced.without(source)).collect();
+    let order = search_all(&reduced.problem, &sources, limit);
+    let nodes = reduced.with(problem, &order.nodes);
+    Order { peak: problem.peak(&nodes), nodes, status: order.status }
+}
+
+/// The same, with every node looked at.
+fn search_all(problem: &Problem, sources: &[Vec<usize>], limit: u64) -> Order {
     let mut best: Option<(u64, Vec<usize>)> = None;
     let mut consider = |nodes: Vec<usize>| {
         let peak = problem.peak(&nodes);
