@@ -21,6 +21,8 @@ pub mod lower;
 
 pub mod place;
 pub mod plan;
+pub mod rematerialise;
+pub mod savings;
 pub mod report;
 pub mod emit;
 pub mod pipeline;

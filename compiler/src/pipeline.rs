@@ -18,11 +18,13 @@ use crate::diagnostic::{Diagnostic, Fault};
 use crate::emit::Section;
 use crate::functional::{self, FunctionalNotes, PureGraph};
 use crate::ir::{self, Graph, ValueId};
-use crate::lower::{self, BodyScratch, KernelGraph, LowerOptions, Lowered};
+use crate::lower::{self, BodyScratch, KernelGraph, LowerOptions};
 use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
+use crate::rematerialise::{self, Arranged};
 use crate::report::{self, Aliasing, Decisions};
 use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
+use crate::savings::{self, Savings};
 use crate::{alias, emit};
 
 /// What the caller chooses; the default is what `situ compile` does without flags.
@@ -76,8 +78,9 @@ pub enum Error {
     Invalid(Vec<Diagnostic>),
     /// A valid program that cannot be compiled yet, and why.
     Unsupported(String),
-    /// The plan needs more than the budget allows, both in bytes.
-    Budget { arena_bytes: u64, max_peak: u64 },
+    /// The plan needs more than the budget allows, and so does the one with the smallest arena that was found by computing
+    /// values again; all in bytes.
+    Budget { arena_bytes: u64, least_bytes: u64, max_peak: u64 },
     /// The program is sound, and this machine has no room for its weights.
     OutOfMemory(OutOfMemory),
     /// A mistake of ours.
@@ -118,9 +121,15 @@ impl std::fmt::Display for Error {
                 Ok(())
             }
             Error::Unsupported(why) => write!(f, "unsupported: {why}"),
-            Error::Budget { arena_bytes, max_peak } => {
-                write!(f, "the plan needs {arena_bytes} bytes, the budget is {max_peak}")
-            }
+            Error::Budget { arena_bytes, least_bytes, max_peak } if least_bytes < arena_bytes => write!(
+                f,
+                "the plan needs {arena_bytes} bytes, the budget is {max_peak}; by computing values again {least_bytes} \
+                 bytes can be reached"
+            ),
+            Error::Budget { arena_bytes, max_peak, .. } => write!(
+                f,
+                "the plan needs {arena_bytes} bytes, the budget is {max_peak}; computing values again does not lower it"
+            ),
             Error::OutOfMemory(error) => write!(f, "{error}"),
             Error::Fault(fault) => write!(f, "{fault}"),
         }
@@ -159,8 +168,8 @@ pub struct Decided {
     /// What branches and loops run, innermost first.
     pub bodies: Vec<Planned>,
     pub rules: IndexMap<&'static str, usize>,
-    /// Arena of the best plan with every tie refused, in bytes.
-    pub without_inplace: u64,
+    /// What each kind of decision saved.
+    pub savings: Savings,
     pub notes: Vec<String>,
     /// What is assumed about inputs that share bytes.
     pub aliasing: Aliasing,
@@ -172,7 +181,7 @@ impl Decided {
             rules: &self.rules,
             planned: &self.planned,
             bodies: &self.bodies,
-            arena_bytes_without_inplace: self.without_inplace,
+            savings: &self.savings,
             saved_bytes: 0,
             notes: &self.notes,
             aliasing: &self.aliasing,
@@ -199,12 +208,23 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         threads: options.threads,
         ..PlaceOptions::default()
     };
-    let (planned, bodies) = place_and_plan(&lowered, &place_options, &plan_options)?;
-    let without_inplace = if options.inplace {
-        place_and_plan(&lowered, &PlaceOptions { inplace: false, ..place_options }, &plan_options)?.0.arena_bytes
-    } else {
-        planned.arena_bytes
+    let arrange = |main: &KernelGraph, options: &PlaceOptions| -> Result<Arranged, Fault> {
+        let (planned, bodies) = place_and_plan(main, &lowered.bodies, options, &plan_options)?;
+        Ok(Arranged { planned, bodies })
     };
+    let arranged = arrange(&lowered.main, &place_options)?;
+    let unfitted = arranged.planned.arena_bytes;
+    let budget = options.max_peak.filter(|_| options.planned).unwrap_or(u64::MAX);
+    let fitted = rematerialise::fit(&lowered.main, arranged, budget, &|graph| arrange(graph, &place_options))?;
+    if let Some(max_peak) = options.max_peak
+        && fitted.arranged.planned.arena_bytes > max_peak
+    {
+        let least_bytes = fitted.arranged.planned.arena_bytes;
+        return Err(Error::Budget { arena_bytes: unfitted, least_bytes, max_peak });
+    }
+    let mut savings = savings::savings(&fitted, &place_options, &arrange)?;
+    savings.without_rematerialisation = Some(unfitted).filter(|_| !fitted.recomputed.is_empty());
+    let Arranged { planned, bodies } = fitted.arranged;
     let mut plan = emit::emit(&planned)?;
     plan.assumed_distinct = emit::assumed_distinct(&plan, &functional_notes);
     let mut weights = emit::weights(&planned, &rewritten)?;
@@ -212,10 +232,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let added_weights = weights.len() as u64 - planned.weights_bytes;
     let aliasing = report::aliasing(graph, &functional_notes, &plan, &fallback, added_weights);
     let notes = notes(&rewrites);
-    let decided = Decided { planned, bodies, rules: rewrites.rules.clone(), without_inplace, notes, aliasing };
+    let decided = Decided { planned, bodies, rules: rewrites.rules.clone(), savings, notes, aliasing };
     let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
-    let planned = &decided.planned;
-
     let executable = Executable {
         name: graph.name.clone(),
         plans: vec![plan],
@@ -232,11 +250,6 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Fault { stage: "check", message: findings.join("; ") }
     })?;
-    if let Some(max_peak) = options.max_peak
-        && planned.arena_bytes > max_peak
-    {
-        return Err(Error::Budget { arena_bytes: planned.arena_bytes, max_peak });
-    }
     let functional_values = functional_notes.values;
     Ok(Compilation { compiled, report, report_json, functional, rewritten, functional_values, decided })
 }
@@ -271,11 +284,12 @@ fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options
 /// Chooses order, ties and offsets of every graph, innermost first, because a node that runs bodies needs their arenas as
 /// scratch: the program, and its bodies.
 fn place_and_plan(
-    lowered: &Lowered,
+    main: &KernelGraph,
+    body_graphs: &[KernelGraph],
     options: &PlaceOptions,
     plan_options: &PlanOptions,
 ) -> Result<(Planned, Vec<Planned>), Fault> {
-    let mut bodies: Vec<Planned> = Vec::with_capacity(lowered.bodies.len());
+    let mut bodies: Vec<Planned> = Vec::with_capacity(body_graphs.len());
     let mut options = options.clone();
     let mut arrange = |graph: &KernelGraph, bodies: &[Planned]| -> Result<Planned, Fault> {
         let mut graph = graph.clone();
@@ -291,10 +305,10 @@ fn place_and_plan(
         options.tie_limit = options.tie_limit.map(|limit| limit - planned.placed.ties.len().min(limit));
         Ok(planned)
     };
-    for graph in &lowered.bodies {
+    for graph in body_graphs {
         bodies.push(arrange(graph, &bodies)?);
     }
-    Ok((arrange(&lowered.main, &bodies)?, bodies))
+    Ok((arrange(main, &bodies)?, bodies))
 }
 
 /// Facts of the rewriter that belong in a report.

@@ -27,6 +27,10 @@ use crate::lower::{BufferId, BufferKind, KernelGraph, KernelInput, is_copy};
 pub struct PlaceOptions {
     /// Whether values may share bytes at all. `false` refuses every tie; the kernels stay the same.
     pub inplace: bool,
+    /// Whether a part may be written straight into the whole; `false` keeps the copies of parts.
+    pub emplace: bool,
+    /// Whether steps may change places.
+    pub reorder: bool,
     /// At most so many ties, in the order in which they are granted: to bisect a wrong result.
     pub tie_limit: Option<usize>,
     /// Only the tie of the value with this name.
@@ -39,7 +43,15 @@ pub struct PlaceOptions {
 
 impl Default for PlaceOptions {
     fn default() -> PlaceOptions {
-        PlaceOptions { inplace: true, tie_limit: None, only_tie: None, search_limit: 200_000, threads: 1 }
+        PlaceOptions {
+            inplace: true,
+            emplace: true,
+            reorder: true,
+            tie_limit: None,
+            only_tie: None,
+            search_limit: 200_000,
+            threads: 1,
+        }
     }
 }
 
@@ -60,6 +72,8 @@ pub struct Placed {
     /// The graph without the copies that were elided. Buffers keep their numbers; one that is no longer named by any
     /// access, port or final was elided.
     pub graph: KernelGraph,
+    /// For each node of `graph` which node of the graph it came from, after cycles of state were parted.
+    pub sources: Vec<usize>,
     /// `order[step]` is an index into `graph.nodes`.
     pub order: Vec<usize>,
     /// One for each buffer.
@@ -89,6 +103,7 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
     let fault = |message: &str| Fault { stage: "place", message: message.to_string() };
     let mut placed = KernelGraph { nodes: Vec::new(), ..graph.clone() };
     let mut numbers = vec![usize::MAX; graph.nodes.len()];
+    let mut sources = Vec::new();
     for (number, node) in graph.nodes.iter().enumerate().filter(|(number, _)| !sharing.is_elided(*number)) {
         let mut node = node.clone();
         for read in &mut node.reads {
@@ -99,6 +114,7 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
         }
         node.workspace = sharing.workspace(number);
         numbers[number] = placed.nodes.len();
+        sources.push(number);
         placed.nodes.push(node);
     }
     for output in &mut placed.outputs {
@@ -125,6 +141,7 @@ pub fn place(mut graph: KernelGraph, options: &PlaceOptions) -> Result<Placed, F
         .collect();
     Ok(Placed {
         order,
+        sources,
         homes,
         elided,
         order_status: choice.order.status,
@@ -148,6 +165,7 @@ pub fn as_written(graph: KernelGraph) -> Placed {
     }
     Placed {
         order: (0..graph.nodes.len()).collect(),
+        sources: (0..graph.nodes.len()).collect(),
         elided: vec![None; homes.len()],
         homes,
         ties: Vec::new(),
@@ -163,7 +181,7 @@ pub fn as_written(graph: KernelGraph) -> Placed {
 /// State that only changes places (`a, b = b, a`) would need every copy to come before every other: each copy overwrites
 /// what the next one reads. One value of each such cycle is set aside first. State that is rearranged (`a = a.t()`) is
 /// a cycle of one.
-fn part_cycles_of_state(graph: &mut KernelGraph) {
+pub(crate) fn part_cycles_of_state(graph: &mut KernelGraph) {
     // `sources[i]` is `(node, j)` when the last copy into input `i` reads input `j`.
     let mut sources: Vec<Option<(usize, usize)>> = vec![None; graph.inputs.len()];
     for (number, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_copy(node)) {

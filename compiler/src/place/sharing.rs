@@ -19,6 +19,7 @@ mod overwrite;
 use situ_runtime::executable::{Access, Write};
 
 use self::lines::Lines;
+use super::PlaceOptions;
 use super::contract::permits;
 use super::dependence::{Dependence, Edge};
 use super::proof::{Proof, Reason, Root, TieKind};
@@ -92,7 +93,7 @@ struct Undo {
 impl<'g> Sharing<'g> {
     /// Nothing shared but what the meaning demands: updates have the bytes of their base, final values those of their
     /// input.
-    pub fn new(graph: &'g KernelGraph, uses: &'g Uses, threads: usize) -> Result<Sharing<'g>, Fault> {
+    pub fn new(graph: &'g KernelGraph, uses: &'g Uses, options: &PlaceOptions) -> Result<Sharing<'g>, Fault> {
         let fault = |message: String| Fault { stage: "place", message };
         let mut values: Vec<Value> =
             (0..graph.buffers.len()).map(|buffer| Value { members: vec![buffer], ..Value::default() }).collect();
@@ -104,6 +105,11 @@ impl<'g> Sharing<'g> {
             let names = [before, after].map(|node| uses.name(graph, node));
             Err(fault(format!("{} must come before {}, which is needed by it", names[0], names[1])))
         };
+        if !options.reorder {
+            for node in 1..graph.nodes.len() {
+                demand(node - 1, node, Edge::Demanded)?;
+            }
+        }
         for (writers, readers) in uses.writers.iter().zip(&uses.readers) {
             for &writer in writers {
                 for &reader in readers {
@@ -150,7 +156,7 @@ impl<'g> Sharing<'g> {
         let workspaces = graph.nodes.iter().map(|node| node.workspace).collect();
         let elided = vec![false; graph.nodes.len()];
         let lines = Lines::of(&values);
-        Ok(Sharing { graph, uses, dependence, elided, spots, values, lines, workspaces, threads })
+        Ok(Sharing { graph, uses, dependence, elided, spots, values, lines, workspaces, threads: options.threads })
     }
 
     pub fn dependence(&self) -> &Dependence {

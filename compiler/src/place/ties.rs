@@ -55,7 +55,7 @@ pub(super) struct Choice<'g> {
 
 /// Chooses.
 pub(super) fn choose<'g>(graph: &'g KernelGraph, uses: &'g Uses, options: &PlaceOptions) -> Result<Choice<'g>, Fault> {
-    let start = Sharing::new(graph, uses, options.threads)?;
+    let start = Sharing::new(graph, uses, options)?;
     let mut round = Round { graph, uses, options, start: &start, limit: options.search_limit, is_thorough: true };
     let mut best = round.best(&BTreeSet::new());
     if !options.inplace || graph.nodes.len() > MAX_NODES_FOR_TRIALS {
@@ -292,7 +292,8 @@ impl<'g> Round<'_, 'g> {
             if withdrawn.contains(&node) {
                 continue;
             }
-            let outcome = match ledger.admits(value) {
+            let is_kept = !self.options.emplace && copy_kind(graph, self.uses, node) == TieKind::Emplace;
+            let outcome = match ledger.admits(value) && !is_kept {
                 true => sharing.elide(node),
                 false => Err(Reason::Withheld),
             };

@@ -74,6 +74,13 @@ pub struct Planned {
     pub threads: u32,
 }
 
+impl Planned {
+    /// Sum of live bytes in each step.
+    pub fn sums(&self) -> Vec<u64> {
+        liveness::sums(&self.lives, self.placed.order.len())
+    }
+}
+
 /// Gives everything an address. Fails only by a mistake of ours: bytes beyond what an address can say.
 pub fn plan(placed: Placed, options: &PlanOptions) -> Result<Planned, Fault> {
     let fault = |message: &str| Fault { stage: "plan", message: message.to_string() };

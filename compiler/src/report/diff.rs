@@ -89,6 +89,9 @@ fn measures(a: &Kept, b: &Kept) -> Vec<Measure> {
     measure("arena", "arena_bytes", &|it| Some(it.arena_bytes));
     measure("lower bound", "lower_bound_bytes", &|it| Some(it.lower_bound_bytes));
     measure("not in place", "arena_bytes_without_inplace", &|it| Some(it.arena_bytes_without_inplace));
+    measure("not emplaced", "arena_bytes_without_emplacement", &|it| it.arena_bytes_without_emplacement);
+    measure("not reordered", "arena_bytes_without_order", &|it| it.arena_bytes_without_order);
+    measure("not recomputed", "arena_bytes_without_rematerialisation", &|it| it.arena_bytes_without_rematerialisation);
     measure("not shared", "arena_bytes_unshared", &|it| it.arena_bytes_unshared);
     measure("as written", "fallback_arena_bytes", &|it| it.fallback_arena_bytes);
     measure("weights", "weights_bytes", &|it| Some(it.weights_bytes));

@@ -5,10 +5,11 @@
 use std::fmt::Write;
 
 use super::chart::{Chart, NoChart};
-use super::kept::{Body, Kept, Order, Refusal, Tie};
+use super::kept::{Action, Body, Kept, Order, Recomputed, Refusal, Tie};
 use super::markup::escaped;
 use super::svg;
-use super::words::{count, grouped, size};
+use super::words::{self, count, grouped, size};
+use crate::savings::Savings;
 
 /// The most bodies of branches and loops whose arenas are drawn.
 const MOST_DRAWN: usize = 16;
@@ -171,17 +172,20 @@ fn memory(kept: &Kept, page: &mut String) {
     let lives = kept.lives.as_ref().map_or(0, Vec::len);
     let ratio = if bound == 0 { 1.0 } else { arena as f64 / bound as f64 };
     let verdict = if arena == bound { "reached" } else { "largest sum of live bytes" };
-    let without = kept.arena_bytes_without_inplace;
-    let saves = match without.checked_sub(arena) {
-        Some(0) => "in place saves nothing".to_string(),
-        Some(saved) => format!("in place saves {} ({:.1} %)", grouped(saved), 100.0 * saved as f64 / without as f64),
-        None => format!("in place costs {}", grouped(arena - without)),
+    let savings = Savings {
+        without_inplace: kept.arena_bytes_without_inplace,
+        without_emplacement: kept.arena_bytes_without_emplacement,
+        without_order: kept.arena_bytes_without_order,
+        without_rematerialisation: kept.arena_bytes_without_rematerialisation,
+        ..Savings::default()
     };
     let mut rows = vec![
         line("planned", arena, format!("{}; {}", order(&kept.order), count(lives, "buffer"))),
         line("lower bound", bound, format!("ratio {ratio:.3}, {verdict}")),
-        line("not in place", without, saves),
     ];
+    for (name, without, what) in words::without(&savings) {
+        rows.push(line(name, without, words::saved(arena, without, what)));
+    }
     if let Some(bytes) = kept.arena_bytes_unshared {
         rows.push(line("not shared", bytes, "every buffer its own bytes".into()));
     }
@@ -298,11 +302,35 @@ fn peak(kept: &Kept, page: &mut String) {
     heading(&format!("Live at the peak, step {number} of {of}: {}", step.label), page);
     let columns =
         [("values", Column::Name), ("bytes", Column::Number), ("at", Column::Number), ("steps", Column::Number)];
+    let columns = [&columns[..], &[("from", Column::Words)]].concat();
     let rows = kept.live_at_peak.iter().map(|live| {
         let steps = format!("{}..{}", live.first_step, live.last_step.saturating_add(1));
-        vec![text(live.values.join(" = ")), text(grouped(live.bytes)), text(grouped(live.offset)), text(steps)]
+        let from = match (&live.label, &live.location) {
+            (Some(label), Some(location)) => format!("{label}, {location}"),
+            _ => String::new(),
+        };
+        let [bytes, offset] = [live.bytes, live.offset].map(grouped);
+        vec![text(live.values.join(" = ")), text(bytes), text(offset), text(steps), text(from)]
     });
     table(&columns, rows, page);
+    if !kept.recomputed.is_empty() {
+        heading(&format!("{} computed twice", count(kept.recomputed.len(), "value")), page);
+        let columns =
+            [("step", Column::Name), ("flops again", Column::Number), ("bytes written again", Column::Number)];
+        let row =
+            |again: &Recomputed| vec![text(again.step.clone()), text(grouped(again.flops)), text(grouped(again.bytes))];
+        table(&columns, kept.recomputed.iter().map(row), page);
+    }
+    if !kept.actions.is_empty() {
+        heading("To need less", page);
+        let columns =
+            [("what", Column::Name), ("saves", Column::Number), ("arena", Column::Number), ("cost", Column::Words)];
+        let row = |action: &Action| {
+            let [saves, arena] = [action.saves_bytes, action.arena_bytes].map(grouped);
+            vec![text(action.what.clone()), text(saves), text(arena), text(action.cost.clone())]
+        };
+        table(&columns, kept.actions.iter().map(row), page);
+    }
 }
 
 fn bodies(kept: &Kept, page: &mut String) -> Result<(), NoChart> {

@@ -6,6 +6,8 @@ use situ_runtime::contract::Permission;
 use super::{Decisions, Part, live_at_peak, lives, words};
 use crate::place::{Before, Clear, Condition, OrderStatus, Proof, Root, Tied};
 use crate::plan::Planned;
+use crate::rematerialise::Recomputed;
+use crate::savings::What;
 
 /// Version of the fields below.
 pub const SCHEMA: u32 = 1;
@@ -27,7 +29,10 @@ pub fn json(decisions: &Decisions) -> Value {
         "peak": { "state": peak.state, "saved": peak.saved, "temporary": peak.temporary },
         "arena_bytes": planned.arena_bytes,
         "lower_bound_bytes": planned.lower_bound_bytes,
-        "arena_bytes_without_inplace": decisions.arena_bytes_without_inplace,
+        "arena_bytes_without_inplace": decisions.savings.without_inplace,
+        "arena_bytes_without_emplacement": decisions.savings.without_emplacement,
+        "arena_bytes_without_order": decisions.savings.without_order,
+        "arena_bytes_without_rematerialisation": decisions.savings.without_rematerialisation,
         "arena_bytes_unshared": planned.unshared_bytes,
         "assumed_distinct": decisions.aliasing.json(),
         "fallback": decisions.aliasing.fallback_json(),
@@ -69,7 +74,21 @@ pub fn json(decisions: &Decisions) -> Value {
             "offset": life.offset,
             "first_step": life.lower,
             "last_step": life.upper - 1,
+            "label": life.from.map(|(label, _)| label),
+            "location": life.from.map(|(_, location)| location.to_string()),
         })).collect::<Vec<_>>(),
+        "recomputed": decisions.savings.recomputed.iter().map(recomputed).collect::<Vec<_>>(),
+        "actions": decisions.savings.actions.iter().map(|action| {
+            let (what, cost) = words::action(action);
+            json!({
+                "what": what,
+                "cost": cost,
+                "arena_bytes": action.arena_bytes,
+                "saves_bytes": action.saves_bytes,
+                "donate": match &action.what { What::Donate { input } => Some(input), What::Recompute(_) => None },
+                "recompute": match &action.what { What::Recompute(it) => Some(recomputed(it)), What::Donate { .. } => None },
+            })
+        }).collect::<Vec<_>>(),
         "steps": steps(planned),
         "lives": lives::json(planned),
         "bodies": decisions.parts().filter_map(|part| Some((part.body?, part.planned))).map(|(name, planned)| json!({
@@ -86,6 +105,10 @@ pub fn json(decisions: &Decisions) -> Value {
         })).collect::<Vec<_>>(),
         "notes": decisions.notes,
     })
+}
+
+fn recomputed(again: &Recomputed) -> Value {
+    json!({ "value": again.value, "step": again.step, "flops": again.flops, "bytes": again.bytes })
 }
 
 /// What each part has, part by part.

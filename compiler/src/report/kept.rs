@@ -30,7 +30,17 @@ pub struct Kept {
     pub lower_bound_bytes: u64,
     pub arena_bytes_without_inplace: u64,
     #[serde(default)]
+    pub arena_bytes_without_emplacement: Option<u64>,
+    #[serde(default)]
+    pub arena_bytes_without_order: Option<u64>,
+    #[serde(default)]
+    pub arena_bytes_without_rematerialisation: Option<u64>,
+    #[serde(default)]
     pub arena_bytes_unshared: Option<u64>,
+    #[serde(default)]
+    pub recomputed: Vec<Recomputed>,
+    #[serde(default)]
+    pub actions: Vec<Action>,
     #[serde(default)]
     assumed_distinct: AssumedDistinct,
     #[serde(default)]
@@ -55,6 +65,23 @@ pub struct Kept {
     pub bodies: Vec<Body>,
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// What was computed twice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Recomputed {
+    pub step: String,
+    pub flops: u64,
+    pub bytes: u64,
+}
+
+/// What the user could do.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Action {
+    pub what: String,
+    pub cost: String,
+    pub arena_bytes: u64,
+    pub saves_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -132,6 +159,10 @@ pub struct Live {
     pub offset: u64,
     pub first_step: u64,
     pub last_step: u64,
+    #[serde(default)]
+    pub label: Option<String>,
+    #[serde(default)]
+    pub location: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -26,9 +26,13 @@ pub use json::{SCHEMA, json};
 pub use kept::Kept;
 pub use text::text;
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 
+use crate::ir::Location;
 use crate::plan::{Owner, Planned};
+use crate::savings::Savings;
 use crate::types::InputMode;
 
 /// The arena over the steps as a drawing: SVG 1.1 that needs nothing else.
@@ -54,8 +58,8 @@ pub struct Decisions<'a> {
     pub planned: &'a Planned,
     /// What branches and loops run, innermost first.
     pub bodies: &'a [Planned],
-    /// Arena of the best plan with every tie refused.
-    pub arena_bytes_without_inplace: u64,
+    /// What each kind of decision saved, and what would save more.
+    pub savings: &'a Savings,
     /// Bytes of values kept for the backward pass.
     pub saved_bytes: u64,
     /// Facts other stages want said, a line each, in the order given.
@@ -121,17 +125,19 @@ impl Decisions<'_> {
 }
 
 /// A piece of the arena that is live at the peak.
-struct LiveBytes {
+struct LiveBytes<'a> {
     /// The values that have these bytes one after the other, or the workspace.
     names: Vec<String>,
     bytes: u64,
     offset: u64,
     lower: usize,
     upper: usize,
+    /// The last step that has written there, as label and place in the source.
+    from: Option<(&'a str, &'a Location)>,
 }
 
 /// What is live at the peak, largest first.
-fn live_at_peak(decisions: &Decisions) -> Vec<LiveBytes> {
+fn live_at_peak<'a>(decisions: &Decisions<'a>) -> Vec<LiveBytes<'a>> {
     let planned = decisions.planned;
     let placed = &planned.placed;
     let named = |owner: Owner| match owner {
@@ -144,6 +150,18 @@ fn live_at_peak(decisions: &Decisions) -> Vec<LiveBytes> {
             names
         }
     };
+    // The last to write into each line of bytes, up to the peak.
+    let mut last = BTreeMap::new();
+    for &number in placed.order.iter().take(planned.peak_step + 1) {
+        let node = &placed.graph.nodes[number];
+        for write in &node.writes {
+            last.insert(placed.homes[write.access.value as usize].root, (&node.label[..], &node.location));
+        }
+    }
+    let from = |owner: Owner| match owner {
+        Owner::Root(root) => last.get(&root).copied(),
+        Owner::Workspace { .. } => None,
+    };
     let lives = planned.live_at_peak.iter().map(|&life| &planned.lives[life]);
     lives
         .map(|life| LiveBytes {
@@ -152,6 +170,7 @@ fn live_at_peak(decisions: &Decisions) -> Vec<LiveBytes> {
             offset: life.offset,
             lower: life.lower,
             upper: life.upper,
+            from: from(life.owner),
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The report for people and for version control: aligned columns, one fact a line.
 
-use super::words::{count, grouped, proof, reason, size};
+use super::words::{self, count, grouped, proof, reason, size};
 use super::{Decisions, Part, live_at_peak};
 use crate::place::{OrderStatus, Refused, Tied};
 use crate::types::InputMode;
@@ -57,6 +57,7 @@ pub fn text(decisions: &Decisions) -> String {
     assumptions(decisions, &mut text);
     rules(decisions, &mut text);
     peak(decisions, &mut text);
+    actions(decisions, &mut text);
     bodies(decisions, &mut text);
     notes(decisions, &mut text);
     text
@@ -103,13 +104,9 @@ fn memory(decisions: &Decisions, text: &mut String) {
     let ratio = if bound == 0 { 1.0 } else { arena as f64 / bound as f64 };
     let verdict = if arena == bound { "reached" } else { "largest sum of live bytes" };
     line("lower bound", bound, format!("ratio {ratio:.3}, {verdict}"));
-    let without = decisions.arena_bytes_without_inplace;
-    let said = match without.checked_sub(arena) {
-        Some(0) => "in place saves nothing".into(),
-        Some(saved) => format!("in place saves {} ({:.1} %)", grouped(saved), 100.0 * saved as f64 / without as f64),
-        None => format!("in place costs {}", grouped(arena - without)),
-    };
-    line("not in place", without, said);
+    for (name, without, what) in words::without(decisions.savings) {
+        line(name, without, words::saved(arena, without, what));
+    }
     line("not shared", planned.unshared_bytes, "every buffer its own bytes".into());
     if let Some(bytes) = decisions.aliasing.fallback_arena_bytes() {
         line("as written", bytes, "the program as written, for inputs that share bytes".into());
@@ -210,12 +207,37 @@ fn peak(decisions: &Decisions, text: &mut String) {
         planned.placed.order.len(),
         planned.placed.graph.nodes[node].label
     ));
-    let mut table = Table::new(&[false, true, true, false]);
+    let mut table = Table::new(&[false, true, true, false, false]);
     for life in live {
         let steps = format!("steps {}..{}", life.lower, life.upper);
-        table.row([life.names.join(" = "), grouped(life.bytes), format!("at {}", grouped(life.offset)), steps]);
+        let from = life.from.map_or(String::new(), |(label, location)| format!("{label}, {location}"));
+        table.row([life.names.join(" = "), grouped(life.bytes), format!("at {}", grouped(life.offset)), steps, from]);
     }
     table.print(text);
+}
+
+/// What was computed twice, and what the user could do.
+fn actions(decisions: &Decisions, text: &mut String) {
+    let savings = decisions.savings;
+    if !savings.recomputed.is_empty() {
+        text.push_str(&format!("\n{} computed twice\n", count(savings.recomputed.len(), "value")));
+        let mut table = Table::new(&[false, true, false, true, false]);
+        for again in &savings.recomputed {
+            let work = [(again.flops, "flops"), (again.bytes, "bytes written")];
+            let [flops, bytes] = work.map(|(number, what)| (grouped(number), what.to_string()));
+            table.row([again.step.clone(), flops.0, flops.1, bytes.0, bytes.1]);
+        }
+        table.print(text);
+    }
+    if !savings.actions.is_empty() {
+        text.push_str("\nto need less\n");
+        let mut table = Table::new(&[false, true, true, false]);
+        for action in &savings.actions {
+            let (what, cost) = words::action(action);
+            table.row([what, format!("-{}", grouped(action.saves_bytes)), grouped(action.arena_bytes), cost]);
+        }
+        table.print(text);
+    }
 }
 
 /// What branches and loops run, and the scratch it is for them.

@@ -3,6 +3,7 @@
 use situ_runtime::contract::Permission;
 
 use crate::place::{Before, Clear, Condition, Proof, Reason, Refused, Root, TieKind, Tied};
+use crate::savings::{Action, Savings, What};
 
 /// `6,422,528`.
 pub(super) fn grouped(number: u64) -> String {
@@ -39,6 +40,42 @@ pub(super) fn count(number: usize, one: &str) -> String {
         (1, _) => format!("1 {one}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         _ => format!("{number} {one}s"),
+    }
+}
+
+/// Arenas of other plans: the name of the line, bytes, and what is missing in that plan.
+pub(super) fn without(savings: &Savings) -> Vec<(&'static str, u64, &'static str)> {
+    let lines = [
+        ("not in place", Some(savings.without_inplace), "in place"),
+        ("not emplaced", savings.without_emplacement, "writing parts into the whole"),
+        ("not reordered", savings.without_order, "the order"),
+        ("not recomputed", savings.without_rematerialisation, "computing twice"),
+    ];
+    lines.into_iter().filter_map(|(name, bytes, what)| Some((name, bytes?, what))).collect()
+}
+
+/// What a decision saved, given the arena with it and without it.
+pub(super) fn saved(arena: u64, without: u64, what: &str) -> String {
+    match without.checked_sub(arena) {
+        Some(0) => format!("{what} saves nothing"),
+        Some(saved) => format!("{what} saves {} ({:.1} %)", grouped(saved), 100.0 * saved as f64 / without as f64),
+        None => format!("{what} costs {}", grouped(arena - without)),
+    }
+}
+
+/// What the user could do, and what it costs.
+pub(super) fn action(action: &Action) -> (String, String) {
+    match &action.what {
+        What::Donate { input } => (format!("declare {input} `donate`"), "the caller then loses its bytes".to_string()),
+        What::Recompute(again) => (
+            format!("compute {} twice", again.value),
+            format!(
+                "{} flops and {} bytes written again; `--max-peak {}` allows it",
+                grouped(again.flops),
+                grouped(again.bytes),
+                action.arena_bytes
+            ),
+        ),
     }
 }
 

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use situ::lower::KernelGraph;
 use situ::place::{Condition, PlaceOptions, Reason};
 use situ::report::{self, Aliasing, Decisions};
+use situ::savings::Savings;
 use situ::types::InputMode::{Donate, InOut, Read};
 
 use super::graphs::{Builder, examine, planned, rows, transposed};
@@ -19,7 +20,7 @@ fn told(graph: &KernelGraph, options: &PlaceOptions) -> (String, Vec<&'static st
         rules: &rules,
         planned: &with,
         bodies: &[],
-        arena_bytes_without_inplace: without.arena_bytes,
+        savings: &Savings { without_inplace: without.arena_bytes, ..Savings::default() },
         saved_bytes: 0,
         notes: &[],
         aliasing: &Aliasing::default(),
@@ -263,7 +264,7 @@ fn every_condition_is_proved() {
         rules: &rules,
         planned: &plan,
         bodies: &[],
-        arena_bytes_without_inplace: 0,
+        savings: &Savings::default(),
         saved_bytes: 0,
         notes: &[],
         aliasing: &aliasing,
