@@ -257,3 +257,82 @@ fn inputs_may_share_bytes() {
         assert!(found == code && out.is_empty() && error.contains(told), "{arguments:?}: {found} {error}");
     }
 }
+
+const BUFFERS: &str =
+    "id,lower,upper,size,offset\nfirst,0,3,4,\nsecond,3,9,4,\n\"third, long\",0,9,4,\nfixed,2,5,3,20\n";
+
+#[test]
+fn packing_keeps_what_is_given() {
+    let folder = Folder::new("pack");
+    let (file, out, again) = (folder.file("in.csv"), folder.file("out.csv"), folder.file("again.csv"));
+    std::fs::write(&file, BUFFERS).expect("a file");
+    let (code, text, _) = said(&["pack", &file, "-o", &out, "--json"]);
+    assert_eq!(code, 0);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&json["height"], &json["load"], &json["lower_bound"]), (&23.into(), &11.into(), &23.into()));
+    assert_eq!((&json["proved_optimal"], &json["buffers"]), (&true.into(), &4.into()));
+    assert!(json["nodes"].is_u64());
+    let written = std::fs::read_to_string(&out).expect("offsets");
+    assert!(written.starts_with("id,lower,upper,size,offset\n") && written.contains("\nfixed,2,5,3,20\n"), "{written}");
+    assert!(written.contains("\n\"third, long\",0,9,4,"), "{written}");
+    // What is written is an instance with every offset given: a packing of that height.
+    assert_eq!(said(&["pack", &out, "-o", &again, "--capacity", "23"]).0, 0);
+    assert_eq!(std::fs::read_to_string(&again).expect("offsets"), written);
+    let (_, aligned, _) = said(&["pack", &file, "--align", "16", "-o", &again]);
+    assert!(aligned.contains("height       48"), "{aligned}");
+}
+
+#[test]
+fn a_capacity_that_is_missed_is_exit_code_4() {
+    let folder = Folder::new("pack-capacity");
+    let (file, out) = (folder.file("in.csv"), folder.file("out.csv"));
+    std::fs::write(&file, "id,lower,upper,size\na,0,3,4\nb,1,4,5\n").expect("a file");
+    let (code, text, why) = said(&["pack", &file, "--capacity", "8", "-o", &out, "--json"]);
+    assert_eq!(code, 4);
+    assert!(why.contains("no packing fits into 8 bytes: proved, none is below 9"), "{why}");
+    assert!(text.contains("\"capacity\":8"), "{text}");
+    assert!(!Path::new(&out).exists(), "nothing is written that does not fit");
+    // Many sizes that do not fit together, and a budget that is too small to find out.
+    let mut hard = String::from("id,lower,upper,size\n");
+    for number in 0..60 {
+        let (lower, size) = (number * 7 % 23, 100 + number * 37 % 61);
+        hard.push_str(&format!("b{number},{lower},{},{size}\n", lower + 3 + number % 5));
+    }
+    std::fs::write(&file, hard).expect("a file");
+    let (_, text, _) = said(&["pack", &file, "--json", "--budget", "10"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let (bound, height) = (json["lower_bound"].as_u64().expect("bytes"), json["height"].as_u64().expect("bytes"));
+    assert!(bound < height, "the instance is too easy: {text}");
+    let (code, _, why) = said(&["pack", &file, "--capacity", &bound.to_string(), "--budget", "10"]);
+    assert_eq!(code, 4);
+    assert!(why.contains("given up after"), "{why}");
+}
+
+#[test]
+fn what_cannot_be_packed_is_refused_with_its_line() {
+    let folder = Folder::new("pack-wrong");
+    let file = folder.file("in.csv");
+    for (text, code, why) in [
+        ("id,lower,upper,size\na,5,4,1\n", 1, "in.csv:2:1"),
+        ("id,lower,upper,size,offset\na,0,4,9,1\nb,3,5,9,9\n", 1, "in.csv:3:1"),
+        ("id,lower,upper\n", 1, "column \"size\" is missing"),
+        ("id,lower,upper,size\na,0,1,18446744073709551615\n", 1, "exceed 2^62 bytes"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let (found, out, said) = said(&["pack", &file]);
+        assert_eq!((found, out.as_str()), (code, ""), "{text}");
+        assert!(said.contains(why), "{said}");
+    }
+    std::fs::write(&file, [0xff, 0xfe]).expect("a file");
+    assert_eq!(said(&["pack", &file]).0, 1);
+    assert_eq!(said(&["pack", &folder.file("missing.csv")]).0, 1);
+    assert_eq!(said(&["pack", &file, "-o", &file]).0, 2);
+    assert_eq!(said(&["pack", &file, "--align", "0"]).0, 2);
+}
+
+#[test]
+fn a_budget_that_is_missed_says_what_can_be_reached() {
+    let (code, _, why) = said(&["report", "ir-examples/planning/reuse.situ", "--max-peak", "1KiB"]);
+    assert_eq!(code, 4);
+    assert!(why.contains("the budget is 1024; ") && why.contains("again"), "{why}");
+}

@@ -74,6 +74,8 @@ const STAGES: &[&str] = &[
     "lower",
     "place",
     "plan",
+    "rematerialise",
+    "savings",
     "report",
     "emit",
     "pipeline",

@@ -16,6 +16,8 @@
 //! usually has little to look at.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use petgraph::Direction;
@@ -179,6 +181,27 @@ impl Dependence {
     /// Demands `before` before `after`; `false` when that would close a cycle.
     pub fn add(&mut self, before: usize, after: usize, edge: Edge) -> bool {
         self.try_add(before, after, edge).is_some()
+    }
+
+    /// Demands one order: of the possible ones that which always takes the least number there is.
+    pub fn keep_numbers(&mut self) {
+        let degree = |at| self.graph.neighbors_directed(node(at), Direction::Incoming).count();
+        let mut missing: Vec<usize> = (0..self.len()).map(degree).collect();
+        let mut ready: BinaryHeap<Reverse<usize>> =
+            (0..self.len()).filter(|&at| missing[at] == 0).map(Reverse).collect();
+        let mut order = Vec::with_capacity(self.len());
+        while let Some(Reverse(at)) = ready.pop() {
+            order.push(at);
+            for next in self.graph.neighbors(node(at)) {
+                missing[next.index()] -= 1;
+                if missing[next.index()] == 0 {
+                    ready.push(Reverse(next.index()));
+                }
+            }
+        }
+        for pair in order.windows(2) {
+            self.add(pair[0], pair[1], Edge::Demanded);
+        }
     }
 
     /// To be called when the edges of the program are complete: questions are answered faster from then on.

@@ -105,11 +105,6 @@ impl<'g> Sharing<'g> {
             let names = [before, after].map(|node| uses.name(graph, node));
             Err(fault(format!("{} must come before {}, which is needed by it", names[0], names[1])))
         };
-        if !options.reorder {
-            for node in 1..graph.nodes.len() {
-                demand(node - 1, node, Edge::Demanded)?;
-            }
-        }
         for (writers, readers) in uses.writers.iter().zip(&uses.readers) {
             for &writer in writers {
                 for &reader in readers {
@@ -150,6 +145,9 @@ impl<'g> Sharing<'g> {
                     demand(reader, writer, Edge::Demanded)?;
                 }
             }
+        }
+        if !options.reorder {
+            dependence.keep_numbers();
         }
         dependence.complete();
         let spots = (0..graph.buffers.len()).map(|value| Spot { value, map: None }).collect();

@@ -140,7 +140,7 @@ fn table(paths: &[PathBuf]) -> String {
             placed.ties.len(),
             if most_bytes == 0 { 100.0 } else { 100.0 * bytes as f64 / most_bytes as f64 },
             compilation.decided.planned.arena_bytes,
-            compilation.decided.without_inplace,
+            compilation.decided.savings.without_inplace,
         ));
     }
     text.push_str("\n| reason | refusals | bytes |\n|---|--:|--:|\n");

@@ -52,7 +52,7 @@ pub struct PackOptions {
     pub align: u64,
     /// Bytes there are. Without it the height is minimised; with it, anything that fits will do.
     pub capacity: Option<u64>,
-    /// States of the exact search.
+    /// States of the exact search; what is spent on large instances before it, or instead of it, is counted by it too.
     pub budget: u64,
 }
 
@@ -98,8 +98,9 @@ const MAX_FOR_EXACT: usize = 2000;
 /// Intervals up to which the exact search is quicker than the squeaky wheel.
 const MAX_FOR_EXACT_FIRST: usize = 500;
 
-/// Turns of each squeaky wheel, times intervals.
-const SQUEAKY_LIMIT: usize = 3_000_000;
+/// Turns of each squeaky wheel, times intervals: so many for a state of the budget, and at most so many.
+const TURN_COST: u64 = 50;
+const MAX_TURNS: u64 = 3_000_000;
 
 /// The largest sum of sizes at one time, in bytes.
 pub fn load(intervals: &[Interval]) -> Result<u64, PackError> {
@@ -160,8 +161,8 @@ fn search(instance: &Instance, options: &PackOptions) -> Found {
         let mut starts: Vec<usize> = (0..heights.len()).collect();
         starts.sort_by_key(|&start| (heights[start], start));
         let starts: Vec<&[usize]> = starts.iter().take(4).map(|&start| &rankings[start][..]).collect();
-        let turns = (SQUEAKY_LIMIT / instance.items.len()).clamp(2, 400);
-        best.keep(squeaky::pack(instance, &skyline, &starts, goal, turns));
+        let turns = options.budget.saturating_mul(TURN_COST).min(MAX_TURNS) / instance.items.len() as u64;
+        best.keep(squeaky::pack(instance, &skyline, &starts, goal, turns.clamp(2, 400) as usize));
         if best.is_reached() || instance.items.len() > MAX_FOR_EXACT {
             return best.found(0);
         }
