@@ -133,7 +133,7 @@ pub enum Verb {
         #[arg(short, long, value_name = "OUT.csv")]
         output: Option<PathBuf>,
         /// How many states the exact search may see.
-        #[arg(long, default_value_t = 500_000, value_name = "NODES")]
+        #[arg(long, default_value_t = 1_000_000, value_name = "NODES")]
         budget: u64,
         #[arg(long)]
         json: bool,

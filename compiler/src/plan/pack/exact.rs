@@ -1,11 +1,11 @@
 //! The race of exact searches: several rankings by several capacities, with growing budgets.
 //!
-//! The time a search takes jumps up and down with the capacity and the ranking, so no single choice is any good. All
-//! rankings search one capacity side by side; then the next capacity is tried; when all have been, budgets double. The
-//! first ranking in order that finds a packing wins, whatever the threads did, so the result and the count of states do
-//! not depend on them.
+//! The time a search takes jumps up and down with the capacity and the ranking, so no single choice is any good, and many
+//! short searches find more than a few long ones. All rankings search one capacity side by side; then another capacity
+//! is tried, now and then for longer. The first ranking in order that finds a packing wins, whatever the threads did, so
+//! the result and the count of states do not depend on them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -27,8 +27,8 @@ pub(super) struct Raced {
 /// States a search may see before its budget doubles for the first time.
 const FIRST_BUDGET: u64 = 1_000;
 
-/// Which capacities are tried, between what cannot be beaten and the highest that would help.
-const SIXTEENTHS: [u64; 17] = [16, 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+/// The golden ratio in 64 bits: its multiples fill an interval evenly, whenever one stops.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Tries to pack below `height`: down to `capacity` if there is one, as low as it goes otherwise. Sees about `limit`
 /// states.
@@ -47,31 +47,48 @@ pub(super) fn race(instance: &Instance, height: u64, capacity: Option<u64>, limi
             Search::new(if turned { &mirrored } else { instance }, ranking, preference)
         })
         .collect();
-    let mut budget = FIRST_BUDGET.max(4 * instance.items.len() as u64);
-    loop {
-        let mut done = BTreeSet::new();
-        for sixteenths in SIXTEENTHS {
-            let highest = capacity.map_or(upper - 1, |capacity| capacity.min(upper - 1));
-            let Some(span) = highest.checked_sub(raced.lower_bound) else { return raced };
-            if raced.nodes >= limit || capacity.is_some_and(|capacity| upper <= capacity) {
-                return raced;
-            }
-            let room = span / 16 * sixteenths + span % 16 * sixteenths / 16;
-            let tried = ((raced.lower_bound + room) / quantum * quantum).clamp(raced.lower_bound, highest);
-            let share = (limit - raced.nodes).div_ceil(searches.len() as u64);
-            if !done.insert(tried) {
-                continue;
-            }
-            let (found, exhausted, nodes) = side_by_side(&mut searches, tried, budget.min(share));
-            raced.nodes += nodes;
-            if let Some(offsets) = found {
-                upper = instance.height(&offsets);
-                raced.offsets = Some(offsets);
-            } else if exhausted {
-                raced.lower_bound = (tried / quantum + 1) * quantum;
-            }
+    let first = FIRST_BUDGET.max(4 * instance.items.len() as u64);
+    // The largest budget that each capacity was searched with.
+    let mut searched: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut longest = 0;
+    for turn in 1.. {
+        let highest = capacity.map_or(upper - 1, |capacity| capacity.min(upper - 1));
+        let Some(span) = highest.checked_sub(raced.lower_bound) else { break };
+        if raced.nodes >= limit || capacity.is_some_and(|capacity| upper <= capacity) {
+            break;
         }
-        budget *= 2;
+        let units = luby(turn);
+        // A longer search than any before begins where it proves most: right below what is known, then at the bound.
+        let room = match units {
+            units if units > longest => span,
+            _ if turn.is_power_of_two() => 0,
+            _ => ((u128::from(span) * u128::from(turn.wrapping_mul(GOLDEN) >> 32)) >> 32) as u64,
+        };
+        longest = longest.max(units);
+        let tried = ((raced.lower_bound + room) / quantum * quantum).clamp(raced.lower_bound, highest);
+        let before = searched.get(&tried).copied().unwrap_or(0);
+        let budget = if first * units > before { first * units } else { 2 * before };
+        searched.insert(tried, budget);
+        let share = (limit - raced.nodes).div_ceil(searches.len() as u64);
+        let (found, exhausted, nodes) = side_by_side(&mut searches, tried, budget.min(share));
+        raced.nodes += nodes;
+        if let Some(offsets) = found {
+            upper = instance.height(&offsets);
+            raced.offsets = Some(offsets);
+        } else if exhausted {
+            raced.lower_bound = (tried / quantum + 1) * quantum;
+        }
+    }
+    raced
+}
+
+/// 1, 1, 2, 1, 1, 2, 4, 1, …: how long to search in turn `turn`, from 1 on, when nobody knows how long is enough (Luby,
+/// Sinclair, Zuckerman 1993; doi 10.1016/0020-0190(93)90029-9).
+fn luby(turn: u64) -> u64 {
+    let bits = u64::BITS - turn.leading_zeros();
+    match turn + 1 == 1 << bits {
+        true => 1 << (bits - 1),
+        false => luby(turn + 1 - (1 << (bits - 1))),
     }
 }
 
