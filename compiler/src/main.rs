@@ -23,7 +23,6 @@ use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
 use cli::{alias, diff, execute, formats, model, values};
 use situ::conformance::{self, Status};
-use situ::plan::pack::PackOptions;
 use situ::{npz, pipeline};
 use situ_runtime::executable::{Fallback, InputPort};
 use situ_runtime::raw::Route;
@@ -129,7 +128,7 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             bench(&model, &compile, &inputs, secs, per_step, json)
         }
         Verb::Pack { file, capacity, align, output, budget, json } => {
-            let packed = cli::pack::pack(&file, &PackOptions { align, capacity, budget }, output.as_deref())?;
+            let packed = cli::pack::pack(&file, capacity, align, budget, output.as_deref())?;
             let text = if json { packed.json() } else { packed.text() };
             match packed.missed() {
                 None => Ok(text),

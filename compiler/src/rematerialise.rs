@@ -1,7 +1,7 @@
 //! Rematerialisation: a value that is live over the peak is dropped, and computed again for those who read it later.
 //!
 //! Only when the arena would be larger than allowed. One value after the other: of those that are live at the peak step
-//! without being touched there, the one whose second computation takes away most bytes above the budget for the least
+//! without being touched there, the one whose second computation takes away most of the largest sums for the least
 //! work. What is tried is ordered, tied and planned like any program, so that the gain is what the plan says, not an
 //! estimate. What a second computation needs and would no longer be there is computed again as well, a few steps deep.
 //!
@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Fault;
-use crate::lower::{BufferKind, KernelGraph};
+use crate::lower::{BufferKind, KernelGraph, KernelNode};
 use crate::place;
 use crate::plan::{Owner, Planned};
 
@@ -49,10 +49,13 @@ pub struct Fitted {
 const MAX_ROUNDS: usize = 64;
 
 /// Values that are tried for each.
-const MAX_TRIALS: usize = 12;
+pub const MAX_TRIALS: usize = 12;
 
 /// How many steps a second computation may take.
 const MAX_CHAIN: usize = 4;
+
+/// Nodes that are arranged in all trials together, so that a large program is not tried for hours.
+const MAX_WORK: usize = 4_000_000;
 
 /// Computes values again until the arena has at most `budget` bytes. When that cannot be reached, the result is the least
 /// that was.
@@ -60,11 +63,13 @@ pub fn fit(graph: &KernelGraph, start: Arranged, budget: u64, arrange: &Arrange)
     let mut fitted = Fitted { graph: graph.clone(), arranged: start, recomputed: Vec::new() };
     place::part_cycles_of_state(&mut fitted.graph);
     let mut least = fitted.clone();
-    for _ in 0..MAX_ROUNDS {
+    let rounds = (MAX_WORK / (graph.nodes.len().max(1) * 2 * MAX_TRIALS)).clamp(1, MAX_ROUNDS);
+    for _ in 0..rounds {
         if fitted.arranged.planned.arena_bytes <= budget {
             return Ok(fitted);
         }
-        let Some(next) = improve(&fitted, budget, MAX_TRIALS, arrange) else { break };
+        // The way down is the same whatever the budget is, so what is reached under one is reached under another.
+        let Some(next) = improve(&fitted, MAX_TRIALS, arrange) else { break };
         fitted = next;
         if fitted.arranged.planned.arena_bytes < least.arranged.planned.arena_bytes {
             least = fitted.clone();
@@ -75,7 +80,8 @@ pub fn fit(graph: &KernelGraph, start: Arranged, budget: u64, arrange: &Arrange)
 
 /// One more value that is computed twice: of the `trials` largest that are live at the peak the one that does most for its
 /// work, if any does anything.
-pub fn improve(fitted: &Fitted, budget: u64, trials: usize, arrange: &Arrange) -> Option<Fitted> {
+pub fn improve(fitted: &Fitted, trials: usize, arrange: &Arrange) -> Option<Fitted> {
+    let budget = fitted.arranged.planned.arena_bytes.checked_sub(1)?;
     let before = excess(&fitted.arranged.planned, budget);
     let mut best: Option<(u128, u64, Fitted)> = None;
     for (value, late) in candidates(&fitted.graph, &fitted.arranged.planned).into_iter().take(trials) {
@@ -120,6 +126,7 @@ fn steps(graph: &KernelGraph, planned: &Planned) -> Vec<Option<usize>> {
 /// Values that are live at the peak without being touched there, largest first, with the nodes that read them later.
 fn candidates(graph: &KernelGraph, planned: &Planned) -> Vec<(u32, Vec<usize>)> {
     let steps = steps(graph, planned);
+    let producers = producers(graph);
     let peak = planned.peak_step;
     let mut readers: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     let mut pinned: BTreeSet<u32> = graph.outputs.iter().map(|output| output.access.value).collect();
@@ -145,7 +152,7 @@ fn candidates(graph: &KernelGraph, planned: &Planned) -> Vec<(u32, Vec<usize>)> 
         if buffer.kind != BufferKind::Temporary || pinned.contains(&value) || !is_live {
             continue;
         }
-        let Some(producer) = producer(graph, value) else { continue };
+        let Some(producer) = producers[value as usize] else { continue };
         let at = |&node: &usize| steps[node];
         let late: Vec<usize> = nodes.iter().copied().filter(|node| at(node).is_none_or(|step| step > peak)).collect();
         let touched = nodes.iter().any(|node| at(node) == Some(peak));
@@ -157,73 +164,86 @@ fn candidates(graph: &KernelGraph, planned: &Planned) -> Vec<(u32, Vec<usize>)> 
     found
 }
 
-/// The only node that writes a value, if it may run twice: it writes nothing else, updates nothing, and runs no bodies.
-fn producer(graph: &KernelGraph, value: u32) -> Option<usize> {
-    let mut writers =
-        (0..graph.nodes.len()).filter(|&node| graph.nodes[node].writes.iter().any(|write| write.access.value == value));
-    let (first, second) = (writers.next()?, writers.next());
-    let node = &graph.nodes[first];
-    let alone = second.is_none() && node.writes.len() == 1 && node.writes[0].base.is_none();
-    (alone && node.kernel.bodies().next().is_none()).then_some(first)
+/// For each value the only node that writes it, if that may run twice: it writes nothing else, updates nothing, and runs no
+/// bodies.
+fn producers(graph: &KernelGraph) -> Vec<Option<usize>> {
+    let mut writers = vec![0usize; graph.buffers.len()];
+    let mut producers = vec![None; graph.buffers.len()];
+    for (number, node) in graph.nodes.iter().enumerate() {
+        for write in &node.writes {
+            writers[write.access.value as usize] += 1;
+        }
+        if let [write] = &node.writes[..]
+            && write.base.is_none()
+            && node.kernel.bodies().next().is_none()
+        {
+            producers[write.access.value as usize] = Some(number);
+        }
+    }
+    producers.into_iter().zip(writers).map(|(producer, writers)| producer.filter(|_| writers == 1)).collect()
 }
 
 /// The graph in which the `late` readers of a value read a second one, and what that costs.
 fn again(fitted: &Fitted, value: u32, late: &[usize], depth: usize) -> Option<(KernelGraph, Recomputed)> {
-    let planned = &fitted.arranged.planned;
     let mut graph = fitted.graph.clone();
-    let steps = steps(&graph, planned);
+    let steps = steps(&graph, &fitted.arranged.planned);
+    let producers = producers(&graph);
     let first = late.iter().copied().min()?;
     let from = late.iter().filter_map(|&node| steps[node]).min();
-    let node = producer(&graph, value)?;
-    let label = format!("{} = {}", graph.buffer(value).name, graph.nodes[node].label);
-    let mut again = Recomputed { value: graph.buffer(value).name.clone(), step: label, flops: 0, bytes: 0 };
-    let mut nodes = Vec::new();
-    let mut copies = BTreeMap::new();
-    let copy = repeat(&mut graph, value, from, &steps, depth, &mut nodes, &mut copies, &mut again)?;
-    if nodes.is_empty() {
-        return None;
+    let step = format!("{} = {}", graph.buffer(value).name, graph.nodes[producers[value as usize]?].label);
+    let cost = Recomputed { value: graph.buffer(value).name.clone(), step, flops: 0, bytes: 0 };
+    let mut last_read = vec![None; graph.buffers.len()];
+    for (number, node) in graph.nodes.iter().enumerate() {
+        for read in &node.reads {
+            let last = &mut last_read[read.value as usize];
+            *last = steps[number].max(*last);
+        }
     }
+    let stays = |value: u32| from.is_some() && last_read[value as usize] >= from;
+    let mut second = Second { producers: &producers, stays: &stays, nodes: Vec::new(), copies: BTreeMap::new(), cost };
+    let copy = second.repeat(&mut graph, value, depth)?;
     for &reader in late {
         for read in graph.nodes[reader].reads.iter_mut().filter(|read| read.value == value) {
             read.value = copy;
         }
     }
-    graph.nodes.splice(first..first, nodes);
-    Some((graph, again))
+    graph.nodes.splice(first..first, second.nodes);
+    Some((graph, second.cost))
 }
 
-/// A second buffer for a value with the nodes that fill it, operands first. Operands that nobody reads from step `from` on
-/// are computed again as well, at most `depth` steps deep.
-fn repeat(
-    graph: &mut KernelGraph,
-    value: u32,
-    from: Option<usize>,
-    steps: &[Option<usize>],
-    depth: usize,
-    nodes: &mut Vec<crate::lower::KernelNode>,
-    copies: &mut BTreeMap<u32, u32>,
-    cost: &mut Recomputed,
-) -> Option<u32> {
-    if let Some(&copy) = copies.get(&value) {
-        return Some(copy);
-    }
-    let number = producer(graph, value)?;
-    let mut node = graph.nodes[number].clone();
-    for read in &mut node.reads {
-        let is_there = graph.buffer(read.value).kind != BufferKind::Temporary
-            || graph.nodes.iter().enumerate().any(|(other, node)| {
-                node.reads.iter().any(|access| access.value == read.value) && steps[other] >= from && from.is_some()
-            });
-        if depth > 0 && nodes.len() < MAX_CHAIN && !is_there && producer(graph, read.value).is_some() {
-            read.value = repeat(graph, read.value, from, steps, depth - 1, nodes, copies, cost)?;
+/// A second computation.
+struct Second<'a> {
+    producers: &'a [Option<usize>],
+    /// Whether a value is still read when the second computation is.
+    stays: &'a dyn Fn(u32) -> bool,
+    /// Operands first.
+    nodes: Vec<KernelNode>,
+    copies: BTreeMap<u32, u32>,
+    cost: Recomputed,
+}
+
+impl Second<'_> {
+    /// A second buffer for a value with the nodes that fill it. Operands that do not stay are computed again as well, at
+    /// most `depth` steps deep.
+    fn repeat(&mut self, graph: &mut KernelGraph, value: u32, depth: usize) -> Option<u32> {
+        if let Some(&copy) = self.copies.get(&value) {
+            return Some(copy);
         }
+        let mut node = graph.nodes[self.producers[value as usize]?].clone();
+        for read in &mut node.reads {
+            let is_there = graph.buffer(read.value).kind != BufferKind::Temporary || (self.stays)(read.value);
+            let may_repeat = depth > 0 && self.nodes.len() < MAX_CHAIN && self.producers[read.value as usize].is_some();
+            if !is_there && may_repeat {
+                read.value = self.repeat(graph, read.value, depth - 1)?;
+            }
+        }
+        let (name, ty) = (format!("{}.again", graph.buffer(value).name), graph.buffer(value).ty.clone());
+        self.cost.flops += node.flops;
+        self.cost.bytes += ty.bytes() as u64;
+        let copy = graph.add_buffer(name, ty, BufferKind::Temporary);
+        node.writes[0].access.value = copy.0;
+        self.nodes.push(node);
+        self.copies.insert(value, copy.0);
+        Some(copy.0)
     }
-    let (name, ty) = (format!("{}.again", graph.buffer(value).name), graph.buffer(value).ty.clone());
-    cost.flops += node.flops;
-    cost.bytes += ty.bytes() as u64;
-    let copy = graph.add_buffer(name, ty, BufferKind::Temporary);
-    node.writes[0].access.value = copy.0;
-    nodes.push(node);
-    copies.insert(value, copy.0);
-    Some(copy.0)
 }

@@ -99,13 +99,11 @@ fn actions(fitted: &Fitted, options: &PlaceOptions, arrange: &Arrange) -> Vec<Ac
             actions.push((What::Donate { input }, arranged.planned.arena_bytes));
         }
     }
-    if let Some(budget) = planned.arena_bytes.checked_sub(1) {
-        let arrange = |graph: &KernelGraph| arrange(graph, options);
-        if let Some(mut again) = rematerialise::improve(fitted, budget, MAX_ACTIONS, &arrange)
-            && let Some(recomputed) = again.recomputed.pop()
-        {
-            actions.push((What::Recompute(recomputed), again.arranged.planned.arena_bytes));
-        }
+    let arrange = |graph: &KernelGraph| arrange(graph, options);
+    if let Some(mut again) = rematerialise::improve(fitted, rematerialise::MAX_TRIALS, &arrange)
+        && let Some(recomputed) = again.recomputed.pop()
+    {
+        actions.push((What::Recompute(recomputed), again.arranged.planned.arena_bytes));
     }
     let mut actions: Vec<Action> = actions
         .into_iter()

@@ -94,6 +94,28 @@ fn what_is_computed_twice_changes_no_result() {
     assert!(fitted >= 20 && refused >= 20, "{fitted} fitted, {refused} refused");
 }
 
+/// What can be reached does not depend on what was asked for.
+#[test]
+fn what_is_reached_under_one_budget_is_reached_under_another() {
+    let mut lowered = 0;
+    for seed in 0..100 {
+        let graph = graph_of(&program(seed));
+        let plain = Options { rewrite: seed % 2 == 0, ..Options::default() };
+        let within = |max_peak| compile(&graph, &Options { max_peak: Some(max_peak), ..plain.clone() });
+        let Err(Error::Budget { arena_bytes, least_bytes, .. }) = within(0) else {
+            panic!("seed {seed} needs nothing")
+        };
+        for budget in [least_bytes, least_bytes.midpoint(arena_bytes), arena_bytes] {
+            assert!(within(budget).is_ok(), "seed {seed}: {budget} between {least_bytes} and {arena_bytes}");
+        }
+        if let Err(error) = within(least_bytes - 1) {
+            assert!(matches!(error, Error::Budget { least_bytes: least, .. } if least == least_bytes), "seed {seed}");
+        }
+        lowered += usize::from(least_bytes < arena_bytes);
+    }
+    assert!(lowered >= 10, "only {lowered} can be lowered");
+}
+
 /// What the report names as an action does what it says.
 #[test]
 fn actions_do_what_they_say() {

@@ -132,9 +132,9 @@ pub enum Verb {
         /// Write the same lines with the offsets.
         #[arg(short, long, value_name = "OUT.csv")]
         output: Option<PathBuf>,
-        /// How many states the exact search may see.
-        #[arg(long, default_value_t = 1_000_000, value_name = "NODES")]
-        budget: u64,
+        /// How many states the exact search may see; by default 1,000,000, and fewer from 500 buffers on.
+        #[arg(long, value_name = "NODES")]
+        budget: Option<u64>,
         #[arg(long)]
         json: bool,
     },

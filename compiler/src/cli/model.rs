@@ -150,7 +150,7 @@ fn shown(bound: &[(String, u64)]) -> String {
 pub fn refuse_same_file(model: &Path, output: &Path) -> Result<(), Failure> {
     match (std::fs::canonicalize(model), std::fs::canonicalize(output)) {
         (Ok(from), Ok(to)) if from == to => {
-            Err(Failure::usage(format!("{} is the model itself; write to another file", output.display())))
+            Err(Failure::usage(format!("{} is the file that is read; write to another file", output.display())))
         }
         _ => Ok(()),
     }

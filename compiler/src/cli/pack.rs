@@ -1,6 +1,6 @@
 //! `situ pack`: from a file of buffers to a file of offsets.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde_json::json;
@@ -19,25 +19,39 @@ pub struct Packed {
     packing: Packing,
 }
 
+/// States that the exact search may see by default: a state costs about as much as there are buffers.
+fn default_budget(buffers: usize) -> u64 {
+    (500_000_000 / buffers.max(1) as u64).clamp(10_000, 1_000_000)
+}
+
 /// Reads `file`, finds offsets, and writes them to `output` if they fit.
-pub fn pack(file: &Path, options: &PackOptions, output: Option<&Path>) -> Result<Packed, Failure> {
+pub fn pack(
+    file: &Path,
+    capacity: Option<u64>,
+    align: u64,
+    budget: Option<u64>,
+    output: Option<&Path>,
+) -> Result<Packed, Failure> {
     if let Some(output) = output {
         model::refuse_same_file(file, output)?;
     }
     let name = model::file_name(file);
     let cannot = |error: std::io::Error| Failure::wrong(format!("{name}: {error}"));
-    let length = std::fs::metadata(file).map_err(cannot)?.len();
-    if length > LIMIT {
+    let mut bytes = Vec::new();
+    let mut limited = std::fs::File::open(file).map_err(cannot)?.take(LIMIT + 1);
+    limited.read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > LIMIT {
         return Err(Failure::wrong(format!("{name}: larger than {LIMIT} bytes")));
     }
-    let bytes = std::fs::read(file).map_err(cannot)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Failure::wrong(format!("{name}: not UTF-8 at byte {}", error.utf8_error().valid_up_to())))?;
     let table = csv::read(&text).map_err(|mistakes| Failure::diagnostics(&mistakes, &name, &text))?;
     let intervals = table.intervals();
-    let packing =
-        pack::pack(&intervals, options).map_err(|error| Failure::diagnostics(&[table.refused(error)], &name, &text))?;
-    let packed = Packed { buffers: intervals.len(), options: *options, packing };
+    let budget = budget.unwrap_or_else(|| default_budget(intervals.len()));
+    let options = PackOptions { align, capacity, budget };
+    let packing = pack::pack(&intervals, &options)
+        .map_err(|error| Failure::diagnostics(&[table.refused(error)], &name, &text))?;
+    let packed = Packed { buffers: intervals.len(), options, packing };
     if let Some(output) = output
         && packed.missed().is_none()
     {

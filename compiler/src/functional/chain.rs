@@ -48,7 +48,7 @@ pub(super) struct Chains<'a> {
     /// How many values were called after a name of the source.
     versions: HashMap<String, usize>,
     /// Names used, to give them back where a region is walked again.
-    named: Vec<(String, Option<usize>)>,
+    named: Vec<(ValueId, String, Option<usize>)>,
     pub notes: FunctionalNotes,
     pub location: Location,
     /// Instructions made, those given up included.
@@ -183,7 +183,11 @@ impl<'a> Chains<'a> {
         self.graph.constants.truncate(mark.constants);
         self.graph.blocks[self.block.index()].insts.truncate(mark.standing);
         self.notes.writes.truncate(mark.writes);
-        for (name, count) in self.named.drain(mark.named..).rev() {
+        for (made, name, count) in self.named.drain(mark.named..).rev() {
+            // A value from before may have got its name since.
+            if let Some(value) = self.graph.values.get_mut(made.index()) {
+                value.name.clear();
+            }
             match count {
                 Some(count) => self.versions.insert(name, count),
                 None => self.versions.remove(&name),
@@ -353,7 +357,7 @@ impl<'a> Chains<'a> {
         if name.is_empty() || !self.graph.value(made).name.is_empty() {
             return;
         }
-        self.named.push((name.clone(), self.versions.get(name).copied()));
+        self.named.push((made, name.clone(), self.versions.get(name).copied()));
         let chosen = match self.versions.entry(name.clone()) {
             std::collections::hash_map::Entry::Vacant(first) => {
                 first.insert(0);

@@ -60,7 +60,16 @@ pub fn text(decisions: &Decisions) -> String {
     actions(decisions, &mut text);
     bodies(decisions, &mut text);
     notes(decisions, &mut text);
-    text
+    printable(&text)
+}
+
+/// Names come from the model; what would move a terminal's cursor is written out.
+fn printable(text: &str) -> String {
+    let is_odd = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_odd) {
+        return text.to_string();
+    }
+    text.chars().map(|c| if is_odd(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn header(decisions: &Decisions, text: &mut String) {

@@ -645,4 +645,36 @@ graph it {
 }
 ",
     ),
+    (
+        "a body that is walked twice, and what goes around has a name outside",
+        "\
+graph it {
+  input %x: f32[4]
+  %h = neg %x
+  add_ %h, 1.0
+  %a = loop 3, true (%i, %p = %h) {
+    %u = mul %p, 0.5
+    yield true, %u
+  }
+  relu_ %a
+  return %a
+}
+",
+    ),
+    (
+        "the same in a scan",
+        "\
+graph it {
+  donate %h: f32[4]
+  input %s: f32[3, 4]
+  add_ %h, 1.0
+  %a = scan (%i, %p = %h) (%e in %s) {
+    %u = add %p, %e
+    yield %u
+  }
+  relu_ %a
+  return %a
+}
+",
+    ),
 ];

@@ -109,7 +109,8 @@ fn interval<'r>(
     let field = |column: usize| places[column].map_or("", |at| fields[at].trim());
     let number = |column: usize| -> Result<u64, String> {
         let text = field(column);
-        text.parse().map_err(|_| format!("{}: found {text:?}, expected a whole number, 0 or more", COLUMNS[column]))
+        let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("");
+        digits.parse().map_err(|_| format!("{}: found {text:?}, expected a whole number, 0 or more", COLUMNS[column]))
     };
     let time = |column: usize| {
         usize::try_from(number(column)?)
@@ -120,7 +121,8 @@ fn interval<'r>(
         return Err(format!("the lifetime ends at {upper}, before it begins at {lower}"));
     }
     let offset = if field(OFFSET).is_empty() { None } else { Some(number(OFFSET)?) };
-    Ok((field(0), Interval { lower, upper, size, offset }))
+    let id = places[0].map_or("", |at| &fields[at]);
+    Ok((id, Interval { lower, upper, size, offset }))
 }
 
 impl Table {

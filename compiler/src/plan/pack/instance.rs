@@ -46,7 +46,7 @@ impl Instance {
     /// Offsets of what is free will be multiples of `align`; sizes are rounded up to it.
     pub fn of(intervals: &[Interval], align: u64) -> Result<Instance, PackError> {
         let (mut items, mut numbers, mut spans, mut fixed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut total = 0u64;
+        let (mut total, mut highest) = (0u64, 0);
         let (starts, ends, sections) = sections(intervals);
         for (number, interval) in intervals.iter().enumerate().filter(|(_, interval)| !interval.is_empty()) {
             let offset = interval.offset.unwrap_or(0);
@@ -55,9 +55,7 @@ impl Instance {
                 .and_then(|size| total.checked_add(size))
                 .filter(|&sum| sum <= MAX_BYTES)
                 .ok_or(PackError::TooLarge)?;
-            if offset > MAX_BYTES - total {
-                return Err(PackError::TooLarge);
-            }
+            highest = highest.max(offset);
             let (lower, upper) = (starts[number], ends[number]);
             if interval.offset.is_some() {
                 fixed.push((number, Item { lower, upper, size: interval.size }, offset));
@@ -66,6 +64,9 @@ impl Instance {
                 numbers.push(number);
                 spans.push(interval.upper - interval.lower);
             }
+        }
+        if highest > MAX_BYTES - total {
+            return Err(PackError::TooLarge);
         }
         let obstacles = Obstacles::new(&fixed, sections, align)?;
         let sums = sums(&items, sections);

@@ -95,6 +95,16 @@ impl Obstacles {
         floor
     }
 
+    /// The end of the highest obstacle that `item` meets in time.
+    pub fn clear_from(&self, item: &Item) -> u64 {
+        let unbounded = Item { size: u64::MAX >> 1, ..*item };
+        let mut floor = 0;
+        while let Some(end) = self.hit(&unbounded, floor) {
+            floor = end;
+        }
+        floor
+    }
+
     /// The highest end among obstacles that `item` at `offset` would hit, as far as the first node that has one knows.
     fn hit(&self, item: &Item, offset: u64) -> Option<u64> {
         if self.is_empty() {

@@ -70,6 +70,8 @@ pub(super) struct Search<'i> {
     /// Items that meet each item in time, and items of each section.
     meets: Vec<Vec<u32>>,
     inside: Vec<Vec<u32>>,
+    /// From where on no obstacle is in the way of each item.
+    clear_from: Vec<u64>,
     /// Lowest offset of each item, given what is placed.
     lowest: Vec<u64>,
     placed: Vec<bool>,
@@ -113,6 +115,7 @@ impl<'i> Search<'i> {
             twins: (0..count).map(|rank| twin(rank).map_or(NONE, |other| other as u32)).collect(),
             meets: (0..count).map(meets).collect(),
             inside,
+            clear_from: items.iter().map(|item| instance.obstacles.clear_from(item)).collect(),
             lowest: vec![0; count],
             placed: vec![false; count],
             offsets: vec![0; count],
@@ -410,6 +413,7 @@ impl<'i> Search<'i> {
             self.trail.push((rank, lowest));
             self.lowest[rank as usize] = match self.instance.obstacles.is_empty() {
                 true => floor,
+                false if floor >= self.clear_from[rank as usize] => floor,
                 false => self.instance.free_from(&self.items[rank as usize], floor),
             };
         }
