@@ -128,7 +128,7 @@ impl std::fmt::Display for Error {
             ),
             Error::Budget { arena_bytes, max_peak, .. } => write!(
                 f,
-                "the plan needs {arena_bytes} bytes, the budget is {max_peak}; computing values again does not lower it"
+                "the plan needs {arena_bytes} bytes, the budget is {max_peak}; no value was found that lowers it when it is computed again"
             ),
             Error::OutOfMemory(error) => write!(f, "{error}"),
             Error::Fault(fault) => write!(f, "{fault}"),

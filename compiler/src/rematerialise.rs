@@ -63,13 +63,17 @@ pub fn fit(graph: &KernelGraph, start: Arranged, budget: u64, arrange: &Arrange)
     let mut fitted = Fitted { graph: graph.clone(), arranged: start, recomputed: Vec::new() };
     place::part_cycles_of_state(&mut fitted.graph);
     let mut least = fitted.clone();
-    let rounds = (MAX_WORK / (graph.nodes.len().max(1) * 2 * MAX_TRIALS)).clamp(1, MAX_ROUNDS);
+    let rounds = (MAX_WORK / (graph.nodes.len().max(1) * 6 * MAX_TRIALS)).clamp(1, MAX_ROUNDS);
     for _ in 0..rounds {
         if fitted.arranged.planned.arena_bytes <= budget {
             return Ok(fitted);
         }
-        // The way down is the same whatever the budget is, so what is reached under one is reached under another.
-        let Some(next) = improve(&fitted, MAX_TRIALS, arrange) else { break };
+        // The way down is the same whatever the budget is, so what is reached under one is reached under another. Where
+        // nothing lowers the largest sums, sums that are nearly as large are lowered first.
+        let arena = fitted.arranged.planned.arena_bytes;
+        let targets = [arena - 1, arena - arena / 8, arena - arena / 4];
+        let next = targets.into_iter().find_map(|target| improve(&fitted, target, MAX_TRIALS, arrange));
+        let Some(next) = next else { break };
         fitted = next;
         if fitted.arranged.planned.arena_bytes < least.arranged.planned.arena_bytes {
             least = fitted.clone();
@@ -78,18 +82,17 @@ pub fn fit(graph: &KernelGraph, start: Arranged, budget: u64, arrange: &Arrange)
     Ok(least)
 }
 
-/// One more value that is computed twice: of the `trials` largest that are live at the peak the one that does most for its
-/// work, if any does anything.
-pub fn improve(fitted: &Fitted, trials: usize, arrange: &Arrange) -> Option<Fitted> {
-    let budget = fitted.arranged.planned.arena_bytes.checked_sub(1)?;
-    let before = excess(&fitted.arranged.planned, budget);
+/// One more value that is computed twice: of the `trials` largest that are live at the peak the one that takes away most of
+/// what the sums have above `target` for its work, if any does.
+pub fn improve(fitted: &Fitted, target: u64, trials: usize, arrange: &Arrange) -> Option<Fitted> {
+    let before = excess(&fitted.arranged.planned, target);
     let mut best: Option<(u128, u64, Fitted)> = None;
     for (value, late) in candidates(&fitted.graph, &fitted.arranged.planned).into_iter().take(trials) {
         for depth in [0, MAX_CHAIN] {
             let Some((graph, again)) = again(fitted, value, &late, depth) else { continue };
             // What could not be arranged is none: an order that the second computation makes impossible.
             let Ok(arranged) = arrange(&graph) else { continue };
-            let after = excess(&arranged.planned, budget);
+            let after = excess(&arranged.planned, target);
             let work = (again.flops + again.bytes).max(1);
             let Some(gain) = before.checked_sub(after).filter(|&gain| gain > 0) else { continue };
             let better = best.as_ref().is_none_or(|(most, least, _)| {
@@ -106,12 +109,12 @@ pub fn improve(fitted: &Fitted, trials: usize, arrange: &Arrange) -> Option<Fitt
     best.map(|(_, _, fitted)| fitted)
 }
 
-/// Bytes above the budget, over all steps.
-fn excess(planned: &Planned, budget: u64) -> u128 {
+/// Bytes above the target, over all steps.
+fn excess(planned: &Planned, target: u64) -> u128 {
     let sums = planned.sums();
-    let above = sums.iter().map(|&sum| u128::from(sum.saturating_sub(budget))).sum::<u128>();
+    let above = sums.iter().map(|&sum| u128::from(sum.saturating_sub(target))).sum::<u128>();
     // What packing adds to the load counts as well, or a plan could be refused that nothing can improve.
-    above + u128::from(planned.arena_bytes.saturating_sub(budget.max(planned.lower_bound_bytes)))
+    above + u128::from(planned.arena_bytes.saturating_sub(target.max(planned.lower_bound_bytes)))
 }
 
 /// Steps by node of the graph before it was placed; copies that are gone have none.

@@ -100,7 +100,8 @@ fn actions(fitted: &Fitted, options: &PlaceOptions, arrange: &Arrange) -> Vec<Ac
         }
     }
     let arrange = |graph: &KernelGraph| arrange(graph, options);
-    if let Some(mut again) = rematerialise::improve(fitted, rematerialise::MAX_TRIALS, &arrange)
+    let target = planned.arena_bytes.saturating_sub(1);
+    if let Some(mut again) = rematerialise::improve(fitted, target, rematerialise::MAX_TRIALS, &arrange)
         && let Some(recomputed) = again.recomputed.pop()
     {
         actions.push((What::Recompute(recomputed), again.arranged.planned.arena_bytes));
