@@ -21,7 +21,10 @@ pub struct Packed {
 
 /// States that the exact search may see by default: a state costs about as much as there are buffers.
 fn default_budget(buffers: usize) -> u64 {
-    (500_000_000 / buffers.max(1) as u64).clamp(10_000, 1_000_000)
+    match buffers {
+        0..=500 => 1_000_000,
+        _ => (200_000_000 / buffers as u64).max(10_000),
+    }
 }
 
 /// Reads `file`, finds offsets, and writes them to `output` if they fit.
