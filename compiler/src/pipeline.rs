@@ -215,7 +215,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let arranged = arrange(&lowered.main, &place_options)?;
     let unfitted = arranged.planned.arena_bytes;
     let budget = options.max_peak.filter(|_| options.planned).unwrap_or(u64::MAX);
-    let trial = PlaceOptions { search_limit: place_options.search_limit / 16, ..place_options.clone() };
+    let search_limit = place_options.search_limit / rematerialise::TRIAL_SHARE;
+    let trial = PlaceOptions { search_limit, ..place_options.clone() };
     let mut fitted = rematerialise::fit(&lowered.main, arranged, budget, &|graph| arrange(graph, &trial))?;
     if !fitted.recomputed.is_empty() {
         let thorough = arrange(&fitted.graph, &place_options)?;

@@ -5,7 +5,8 @@
 //! work. What is tried is ordered, tied and planned like any program, so that the gain is what the plan says, not an
 //! estimate. What a second computation needs and would no longer be there is computed again as well, a few steps deep.
 //!
-//! Greedy in the manner of Kumar et al. (Efficient rematerialization for deep networks, 2019); the choice is ours.
+//! Weighing bytes against work is the rule of Dynamic Tensor Rematerialization (Kirisame et al.; arXiv 2006.09616), which decides
+//! while it runs; here it is decided before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +54,9 @@ pub const MAX_TRIALS: usize = 12;
 
 /// How many steps a second computation may take.
 const MAX_CHAIN: usize = 4;
+
+/// A trial has this share of the search for an order.
+pub const TRIAL_SHARE: u64 = 16;
 
 /// Nodes that are arranged in all trials together, so that a large program is not tried for hours.
 const MAX_WORK: usize = 4_000_000;

@@ -54,9 +54,6 @@ const MAX_NODES_FOR_ACTIONS: usize = 1_000;
 /// Actions of a kind that are tried.
 const MAX_ACTIONS: usize = 4;
 
-/// Trials have this share of the search for an order.
-const TRIAL_SHARE: u64 = 16;
-
 /// Plans the program in all these ways. `planned` is the plan that was chosen under `options`, of `graph`.
 pub fn savings(fitted: &Fitted, options: &PlaceOptions, arrange: &Arrange) -> Result<Savings, Fault> {
     let (graph, planned) = (&fitted.graph, &fitted.arranged.planned);
@@ -80,7 +77,8 @@ pub fn savings(fitted: &Fitted, options: &PlaceOptions, arrange: &Arrange) -> Re
         });
     }
     if graph.nodes.len() <= MAX_NODES_FOR_ACTIONS {
-        let options = PlaceOptions { search_limit: options.search_limit / TRIAL_SHARE, ..options.clone() };
+        let options =
+            PlaceOptions { search_limit: options.search_limit / rematerialise::TRIAL_SHARE, ..options.clone() };
         savings.actions = actions(fitted, &options, arrange);
     }
     Ok(savings)

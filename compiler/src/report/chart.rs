@@ -161,24 +161,15 @@ impl<'a> Chart<'a> {
     /// Why the values of a life are in place, and why they are not.
     pub fn reasons(&self, life: &Life) -> Vec<String> {
         let names: BTreeSet<&str> = life.values.iter().chain(&life.also).map(String::as_str).collect();
+        let said = |value: &str, word: &str, over: &str, what: &str, because: &str| {
+            format!("{} {word} {}: {what}: {}", quoted(value), quoted(over), quoted(because))
+        };
         let mut reasons = Vec::new();
         for tie in names.iter().filter_map(|&name| self.ties.get(name)).flatten() {
-            reasons.push(format!(
-                "{} in {}: {}: {}",
-                quoted(&tie.value),
-                quoted(&tie.over),
-                tie.kind,
-                quoted(&tie.because)
-            ));
+            reasons.push(said(&tie.value, "in", &tie.over, &tie.kind, &tie.because));
         }
-        for refusal in names.iter().filter_map(|&name| self.refusals.get(name)).flatten() {
-            reasons.push(format!(
-                "{} not in {}: {}: {}",
-                quoted(&refusal.value),
-                quoted(&refusal.over),
-                refusal.reason,
-                quoted(&refusal.because)
-            ));
+        for it in names.iter().filter_map(|&name| self.refusals.get(name)).flatten() {
+            reasons.push(said(&it.value, "not in", &it.over, &it.reason, &it.because));
         }
         reasons
     }

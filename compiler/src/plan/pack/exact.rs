@@ -24,7 +24,7 @@ pub(super) struct Raced {
     pub nodes: u64,
 }
 
-/// States a search may see before its budget doubles for the first time.
+/// States that the shortest searches may see; four for each item if that is more.
 const FIRST_BUDGET: u64 = 1_000;
 
 /// The golden ratio in 64 bits: its multiples fill an interval evenly, whenever one stops.

@@ -164,7 +164,7 @@ fn small_packings_are_optimal() {
 
 #[test]
 fn the_exact_search_alone_is_exact() {
-    for seed in 1..400 {
+    for seed in 1..2000 {
         let mut intervals = random(seed, 7, 9, 6, 1);
         if seed % 3 == 0 {
             fix_some(&mut intervals, seed);
@@ -185,10 +185,11 @@ fn the_exact_search_alone_is_exact() {
     }
 }
 
-/// What is pruned is never the last packing there is: a block cut into pieces has one, and it wastes nothing.
+/// What is pruned is never the last packing there is: a block cut into pieces has one, and it wastes nothing. It takes
+/// thousands to notice a search that prunes one byte too much.
 #[test]
 fn no_cut_block_is_called_impossible() {
-    for seed in 1..400 {
+    for seed in 1..4000 {
         let (times, height) = (4 + seed as usize % 23, 8 + seed % 57);
         let mut pieces = cut(seed, 8 + seed as usize % 40, times, height);
         let mut random = Random(seed * 13 + 3);
