@@ -3,7 +3,9 @@
 //! Kinds: `deep` (a network with residual branches, long skips and one mask that many ops read), `wide` (random layers
 //! as wide as the program is long), `flat` (short branches of one value, added up at the end), `ladder` (a chain whose
 //! values a second one reads), `writes` (slices of one tensor written one after the other), `state` (the same of a tensor of the caller, so that the program is compiled as
-//! written besides). The programs depend on nothing but kind and size, and are compiled, not run.
+//! written besides), `transformer` (OPS blocks with attention, softmax, layer norm and gelu taken apart as exporters write
+//! them) and `unet` (OPS levels down and up again, joined by long skips). The programs depend on nothing but kind and
+//! size, and are compiled, not run.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -204,6 +206,129 @@ fn writes(ops: usize, base: &str) -> String {
     program.text
 }
 
+/// Layer norm of `%x` in primitives, the result `%n{tag}`.
+fn layer_norm(text: &mut String, tag: &str, x: &str) {
+    let _ = write!(
+        text,
+        "  %m{tag} = mean {x} {{axes=[2], keepdim=true}}\n  %d{tag} = sub {x}, %m{tag}\n  %q{tag} = pow %d{tag}, 2.0\n  \
+         %v{tag} = mean %q{tag} {{axes=[2], keepdim=true}}\n  %e{tag} = add %v{tag}, 1e-5\n  %s{tag} = sqrt %e{tag}\n  \
+         %t{tag} = div %d{tag}, %s{tag}\n  %g{tag} = mul %t{tag}, %scale{tag}\n  %n{tag} = add %g{tag}, %shift{tag}\n"
+    );
+}
+
+fn transformer(blocks: usize) -> String {
+    let mut text = String::from("graph transformer {\n  input %x0: f32[1, 16, 32]\n");
+    for l in 0..blocks {
+        let shapes = [
+            ("q", "32, 32"),
+            ("k", "32, 32"),
+            ("v", "32, 32"),
+            ("o", "32, 32"),
+            ("up", "32, 128"),
+            ("down", "128, 32"),
+        ];
+        for (seed, (name, shape)) in shapes.into_iter().enumerate() {
+            let width = shape.rsplit(' ').next().unwrap_or_default();
+            let seed = l * 16 + seed;
+            let _ = writeln!(text, "  const %w{name}{l}: f32[{shape}] = seeded(normal, std=0.2, seed={seed})");
+            let _ = writeln!(text, "  const %b{name}{l}: f32[{width}] = seeded(normal, std=0.2, seed={})", seed + 7);
+        }
+        for tag in [format!("a{l}"), format!("b{l}")] {
+            let seed = l * 16 + 14;
+            let _ = writeln!(text, "  const %scale{tag}: f32[32] = seeded(uniform, low=0.5, high=1.5, seed={seed})");
+            let _ = writeln!(text, "  const %shift{tag}: f32[32] = seeded(normal, std=0.2, seed={})", seed + 1);
+        }
+    }
+    for l in 0..blocks {
+        layer_norm(&mut text, &format!("a{l}"), &format!("%x{l}"));
+        for name in ["q", "k", "v"] {
+            let axes = if name == "k" { "0, 2, 3, 1" } else { "0, 2, 1, 3" };
+            let _ = write!(
+                text,
+                "  %{name}m{l} = matmul %na{l}, %w{name}{l}\n  %{name}z{l} = add %{name}m{l}, %b{name}{l}\n  \
+                 %{name}r{l} = reshape %{name}z{l} {{shape=[1, 16, 4, 8]}}\n  %{name}t{l} = permute %{name}r{l} {{axes=[{axes}]}}\n"
+            );
+        }
+        let _ = write!(
+            text,
+            "  %sc{l} = matmul %qt{l}, %kt{l}\n  %sd{l} = div %sc{l}, 2.8284271247461903\n  \
+             %mx{l} = amax %sd{l} {{axes=[3], keepdim=true}}\n  %sm{l} = sub %sd{l}, %mx{l}\n  %ex{l} = exp %sm{l}\n  \
+             %su{l} = sum %ex{l} {{axes=[3], keepdim=true}}\n  %pr{l} = div %ex{l}, %su{l}\n  \
+             %at{l} = matmul %pr{l}, %vt{l}\n  %ap{l} = permute %at{l} {{axes=[0, 2, 1, 3]}}\n  \
+             %ar{l} = reshape %ap{l} {{shape=[1, 16, 32]}}\n  %om{l} = matmul %ar{l}, %wo{l}\n  \
+             %ob{l} = add %om{l}, %bo{l}\n  %y{l} = add %x{l}, %ob{l}\n"
+        );
+        layer_norm(&mut text, &format!("b{l}"), &format!("%y{l}"));
+        let _ = write!(
+            text,
+            "  %um{l} = matmul %nb{l}, %wup{l}\n  %ub{l} = add %um{l}, %bup{l}\n  \
+             %hd{l} = div %ub{l}, 1.4142135623730951\n  %he{l} = erf %hd{l}\n  %hf{l} = add %he{l}, 1.0\n  \
+             %hg{l} = mul %ub{l}, %hf{l}\n  %hh{l} = mul %hg{l}, 0.5\n  %dm{l} = matmul %hh{l}, %wdown{l}\n  \
+             %dz{l} = add %dm{l}, %bdown{l}\n  %x{} = add %y{l}, %dz{l}\n",
+            l + 1
+        );
+    }
+    let _ = writeln!(text, "  return y=%x{blocks}\n}}");
+    text
+}
+
+/// Two convolutions with batch norm and relu, from `from` to `to` channels; the result is `%{tag}r1`.
+fn two_convolutions(heads: &mut String, body: &mut String, tag: &str, x: &str, from: usize, to: usize) {
+    let mut x = x.to_string();
+    for (at, channels) in [from, to].into_iter().enumerate() {
+        let name = format!("{tag}{at}");
+        let _ = writeln!(
+            heads,
+            "  const %w{name}: f32[{to}, {channels}, 3, 3] = seeded(normal, std=0.1, seed={})",
+            heads.len()
+        );
+        for (row, distribution) in [
+            ("s", "uniform, low=0.5, high=1.5"),
+            ("h", "normal, std=0.2"),
+            ("m", "normal, std=0.2"),
+            ("v", "uniform, low=0.5, high=1.5"),
+        ] {
+            let _ = writeln!(heads, "  const %{row}{name}: f32[{to}] = seeded({distribution}, seed={})", heads.len());
+        }
+        let _ = write!(
+            body,
+            "  %c{name} = conv {x}, %w{name} {{strides=[1, 1], pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1], groups=1}}\n  \
+             %n{name} = batch_norm %c{name}, %s{name}, %h{name}, %m{name}, %v{name} {{eps=1e-5}}\n  %{tag}r{at} = relu %n{name}\n"
+        );
+        x = format!("%{tag}r{at}");
+    }
+}
+
+fn unet(levels: usize) -> String {
+    // Long networks keep one width and halve the resolution only as long as there is one.
+    let (mut heads, mut body) = (String::from("graph unet {\n  input %x: f32[1, 4, 16, 16]\n"), String::new());
+    let mut x = String::from("%x");
+    for l in 0..levels {
+        two_convolutions(&mut heads, &mut body, &format!("d{l}"), &x, 4, 4);
+        x = format!("%d{l}r1");
+        if l < 3 {
+            let _ = writeln!(body, "  %p{l} = max_pool {x} {{kernel=[2, 2]}}");
+            x = format!("%p{l}");
+        }
+    }
+    for l in (0..levels).rev() {
+        if l < 3 {
+            let _ = writeln!(heads, "  const %wu{l}: f32[4, 4, 2, 2] = seeded(normal, std=0.3, seed={l})");
+            let _ = writeln!(
+                body,
+                "  %u{l} = conv_transpose {x}, %wu{l} {{strides=[2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1], \
+                 output_padding=[0, 0], groups=1}}"
+            );
+            x = format!("%u{l}");
+        }
+        let _ = writeln!(body, "  %j{l} = concat {x}, %d{l}r1 {{axis=1}}");
+        two_convolutions(&mut heads, &mut body, &format!("e{l}"), &format!("%j{l}"), 8, 4);
+        x = format!("%e{l}r1");
+    }
+    let _ = writeln!(body, "  return y={x}\n}}");
+    heads + &body
+}
+
 /// Says how long a stage took, in seconds.
 fn timed<T>(stage: &str, what: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -214,7 +339,7 @@ fn timed<T>(stage: &str, what: impl FnOnce() -> T) -> T {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: scale (deep | wide | flat | ladder | writes | state) OPS [text]";
+    let usage = "usage: scale (deep | wide | flat | ladder | writes | state | transformer | unet) OPS [text]";
     let (kind, ops) = (args.next().ok_or(usage)?, args.next().ok_or(usage)?.parse::<usize>()?);
     let text = match kind.as_str() {
         "deep" => deep(ops),
@@ -223,6 +348,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "state" => writes(ops, "%state"),
         "flat" => flat(ops),
         "ladder" => ladder(ops),
+        "transformer" => transformer(ops),
+        "unet" => unet(ops),
         _ => return Err(usage.into()),
     };
     if args.next().is_some() {
@@ -230,7 +357,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let (graph, diagnostics) = timed("source", || source::parse(&text, &Bindings::new()));
-    let graph = graph.ok_or_else(|| format!("{diagnostics:?}"))?;
+    let graph = graph.ok_or_else(|| diagnostics.first().map(|first| first.message.clone()).unwrap_or_default())?;
     if let Some(mistake) = timed("verify", || ir::verify(&graph)).first() {
         return Err(mistake.message.clone().into());
     }

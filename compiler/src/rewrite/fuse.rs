@@ -10,11 +10,11 @@ use super::table::{Alternative, Table};
 use crate::ops::Class;
 
 /// Most operands of a kernel.
-const MOST_OPERANDS: usize = 16;
+pub(super) const MOST_OPERANDS: usize = 16;
 /// Most ops of a kernel.
-const MOST_OPS: usize = 64;
+pub(super) const MOST_OPS: usize = 64;
 /// Most registers that the programs of a kernel may need: operands, literals and ops.
-const MOST_REGISTERS: usize = situ_runtime::point::MAX_REGISTERS - 8;
+pub(super) const MOST_REGISTERS: usize = situ_runtime::point::MAX_REGISTERS - 8;
 
 /// A kernel: inner classes it computes, operands first, and memory classes it reads.
 #[derive(Clone, Debug, Default)]

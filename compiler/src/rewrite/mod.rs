@@ -26,6 +26,7 @@ mod recipe;
 mod regions;
 pub mod rules;
 mod saturate;
+mod siblings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -129,7 +130,8 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
     let recipes: Vec<recipe::Recipe> =
         regions.par_iter().map(|region| recipe::optimise(region, options)).collect::<Result<_, _>>()?;
     let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?)?;
-    let mut result = rebuild::wrap(joined)?.into_graph();
+    let (result, merged) = siblings::merge(rebuild::wrap(joined)?)?;
+    let mut result = result.into_graph();
     report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
     let instances = pieces.iter().filter_map(|piece| match piece {
         regions::Piece::Region(instance) => Some(instance),
@@ -143,6 +145,9 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         for &(rule, times) in &recipes[instance.region].fired {
             *report.rules.entry(rule).or_default() += times;
         }
+    }
+    if merged > 0 {
+        report.rules.insert(siblings::MERGED, merged);
     }
     report.rules.sort_by(|a, m, b, n| n.cmp(m).then(a.cmp(b)));
     report.kernels_after = kernels(&result);
