@@ -19,6 +19,9 @@ const ROW_ELEMENT: u64 = 700;
 const MULTIPLY_ADD: u64 = 30;
 /// A view: nothing is moved, but fewer of them are easier to read.
 pub(super) const VIEW: u64 = 1_000;
+/// A byte of the most that is held at once, in bytes moved: memory that a program would hold longer has to save moving four
+/// times as much. The least memory comes before speed.
+pub(super) const PEAK: u64 = 4;
 /// A choice that cannot be.
 pub(super) const IMPOSSIBLE: u64 = u64::MAX;
 

@@ -87,7 +87,8 @@ impl RewriteOptions {
     pub(crate) fn admits(&self, rule: &Rule) -> bool {
         let position = || rules::all().iter().position(|other| other.name == rule.name).unwrap_or(0);
         rule.freedom.granted(self.math)
-            && (rule.phase != Phase::Algebra || self.only_rule.as_ref().is_none_or(|only| only == rule.name))
+            && (!matches!(rule.phase, Phase::Algebra | Phase::Merge)
+                || self.only_rule.as_ref().is_none_or(|only| only == rule.name))
             && self.rule_limit.is_none_or(|limit| position() < limit)
     }
 }

@@ -102,6 +102,7 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
     let limits = Limits { nodes: cap, iterations: 24 };
     let once = Limits { nodes: usize::MAX, iterations: 1 };
     let done = saturate(&mut egraph, Phase::Algebra, &admitted, &limits)
+        .and_then(|()| merge(&mut egraph, &admitted, &limits))
         .and_then(|()| saturate(&mut egraph, Phase::Lower, &admitted, &once))
         .and_then(|()| saturate(&mut egraph, Phase::Lower, &admitted, &once))
         .and_then(|()| saturate(&mut egraph, Phase::Fuse, &admitted, &Limits { nodes: usize::MAX, iterations: 8 }));
@@ -125,6 +126,13 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
     let writer =
         Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
     writer.write(program.work, &roots).map(Ok)
+}
+
+/// Rules that look at all users of a value, once, and algebra on what came of it.
+fn merge(egraph: &mut Egraph, admitted: &[bool], limits: &Limits) -> Result<(), Overflow> {
+    let nodes = egraph.nodes().len();
+    saturate(egraph, Phase::Merge, admitted, &Limits { iterations: 1, ..*limits })?;
+    if egraph.nodes().len() == nodes { Ok(()) } else { saturate(egraph, Phase::Algebra, admitted, limits) }
 }
 
 /// The e-graph of a region and the ids of its values.
@@ -452,7 +460,9 @@ impl Writer<'_> {
             let name = match reason {
                 SOURCE | CONGRUENCE => None,
                 FOLDED => rules::reason_name(FOLDED),
-                rule if rules::all()[rule as usize].phase == Phase::Algebra => rules::reason_name(rule),
+                rule if matches!(rules::all()[rule as usize].phase, Phase::Algebra | Phase::Merge) => {
+                    rules::reason_name(rule)
+                }
                 _ => None,
             };
             if let Some(name) = name

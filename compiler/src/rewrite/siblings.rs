@@ -93,9 +93,8 @@ impl<'a> Units<'a> {
                 }
             }
             let body = (matches!(inst.op, Op::Kernel { .. })).then(|| graph.block(inst.regions[0]));
-            let is_point = body.is_some_and(|body| {
-                body.insts.iter().all(|&inner| graph.inst(inner).op.row().class == Class::Point)
-            });
+            let is_point = body
+                .is_some_and(|body| body.insts.iter().all(|&inner| graph.inst(inner).op.row().class == Class::Point));
             units.push(Unit {
                 members: vec![id],
                 operands: inst.operands.clone(),

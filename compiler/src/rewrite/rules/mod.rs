@@ -8,6 +8,7 @@
 mod contraction;
 mod fusion;
 mod identity;
+mod merge;
 mod pattern;
 mod recover;
 mod scalar;
@@ -64,6 +65,8 @@ impl Freedom {
 pub enum Phase {
     /// Algebra, views, recovery: until nothing changes.
     Algebra,
+    /// Several users of one value together: once, then algebra on what came of it.
+    Merge,
     /// Into kernels: once.
     Lower,
     /// Joining kernels: until nothing changes.
@@ -166,6 +169,7 @@ pub fn all() -> &'static [Rule] {
         rules.extend(views::rules());
         rules.extend(recover::rules());
         rules.extend(contraction::rules());
+        rules.extend(merge::rules());
         rules.extend(fusion::rules());
         rules
     })
