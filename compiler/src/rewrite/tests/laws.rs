@@ -2,6 +2,7 @@
 
 mod contraction;
 mod identity;
+mod merge;
 mod recover;
 mod scalar;
 mod views;
@@ -22,13 +23,22 @@ use crate::types::DType;
 type Case = (&'static str, &'static str);
 
 fn applies() -> impl Iterator<Item = &'static Case> {
-    [contraction::APPLIES, identity::APPLIES, recover::APPLIES, scalar::APPLIES, views::APPLIES].into_iter().flatten()
+    [contraction::APPLIES, identity::APPLIES, merge::APPLIES, recover::APPLIES, scalar::APPLIES, views::APPLIES]
+        .into_iter()
+        .flatten()
 }
 
 fn forbidden() -> impl Iterator<Item = &'static Case> {
-    [contraction::FORBIDDEN, identity::FORBIDDEN, recover::FORBIDDEN, scalar::FORBIDDEN, views::FORBIDDEN]
-        .into_iter()
-        .flatten()
+    [
+        contraction::FORBIDDEN,
+        identity::FORBIDDEN,
+        merge::FORBIDDEN,
+        recover::FORBIDDEN,
+        scalar::FORBIDDEN,
+        views::FORBIDDEN,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn text(lines: &str) -> String {
@@ -156,7 +166,7 @@ fn every_rule_has_a_case_and_a_name_of_its_own() {
     let mut names = std::collections::BTreeSet::new();
     for rule in rules::all() {
         assert!(names.insert(rule.name), "{} stands twice", rule.name);
-        if rule.phase == Phase::Algebra {
+        if matches!(rule.phase, Phase::Algebra | Phase::Merge) {
             assert!(applies().any(|(name, _)| *name == rule.name), "{} has no case", rule.name);
         }
     }

@@ -2,6 +2,7 @@
 
 mod laws;
 mod models;
+mod siblings;
 
 use super::{Math, RewriteOptions, RewriteReport, optimize};
 use crate::eval::{Tensor, evaluate};
