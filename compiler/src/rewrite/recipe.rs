@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::RewriteOptions;
 use super::analysis::{CONGRUENCE, Data, Egraph, FOLDED, Facts, Reason, SOURCE, op_of};
-use super::extract::{self, Choice, Work};
+use super::extract::{self, Choice, Roots, Work};
 use super::fuse::{self, Fused};
 use super::language::{Kind, Node};
 use super::plan;
@@ -90,7 +90,30 @@ pub(super) fn optimise(region: &Region, options: &RewriteOptions) -> Result<Reci
 }
 
 fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<Result<Recipe, Overflow>, Fault> {
-    let Source { mut egraph, values } = build(region)?;
+    let Source { egraph, values } = match saturated(region, options, rewrite)? {
+        Ok(source) => source,
+        Err(overflow) => return Ok(Err(overflow)),
+    };
+    let table = Table::new(&egraph);
+    let roots = roots(region, &table, &values);
+    let (choice, program) = extract::extract(&table, &roots);
+    if program.cost == super::cost::IMPOSSIBLE {
+        // Rules made a circle that the greedy start did not find a way out of; without rules there is none.
+        return if rewrite { Ok(Err(Overflow)) } else { Err(fault("a region has no program")) };
+    }
+    let writer =
+        Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
+    writer.write(program.work, &roots.classes).map(Ok)
+}
+
+/// The e-graph of a region when all rules have run, with `rewrite` only those that make kernels.
+pub(super) fn saturated(
+    region: &Region,
+    options: &RewriteOptions,
+    rewrite: bool,
+) -> Result<Result<Source, Overflow>, Fault> {
+    let mut source = build(region)?;
+    let egraph = &mut source.egraph;
     let admitted: Vec<bool> = rules::all()
         .iter()
         .map(|rule| match rule.phase {
@@ -101,31 +124,33 @@ fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<R
     let cap = if rewrite { options.node_cap.saturating_mul(region.insts.len() + 8) } else { usize::MAX };
     let limits = Limits { nodes: cap, iterations: 24 };
     let once = Limits { nodes: usize::MAX, iterations: 1 };
-    let done = saturate(&mut egraph, Phase::Algebra, &admitted, &limits)
-        .and_then(|()| merge(&mut egraph, &admitted, &limits))
-        .and_then(|()| saturate(&mut egraph, Phase::Lower, &admitted, &once))
-        .and_then(|()| saturate(&mut egraph, Phase::Lower, &admitted, &once))
-        .and_then(|()| saturate(&mut egraph, Phase::Fuse, &admitted, &Limits { nodes: usize::MAX, iterations: 8 }));
-    if let Err(overflow) = done {
-        return Ok(Err(overflow));
-    }
+    let done = saturate(egraph, Phase::Algebra, &admitted, &limits)
+        .and_then(|()| merge(egraph, &admitted, &limits))
+        .and_then(|()| saturate(egraph, Phase::Lower, &admitted, &once))
+        .and_then(|()| saturate(egraph, Phase::Lower, &admitted, &once))
+        .map(|()| load_all(egraph))
+        .and_then(|()| saturate(egraph, Phase::Fuse, &admitted, &Limits { nodes: usize::MAX, iterations: 8 }));
     if egraph.analysis.disagreements > 0 {
         return Err(fault("a rule joined values of different types"));
     }
-    let table = Table::new(&egraph);
-    let roots: Vec<u32> = region
-        .outputs
-        .iter()
-        .map(|&(inst, result)| table.class[usize::from(values[inst as usize][result as usize])])
-        .collect();
-    let (choice, program) = extract::extract(&table, &roots);
-    if program.cost == super::cost::IMPOSSIBLE {
-        // Rules made a circle that the greedy start did not find a way out of; without rules there is none.
-        return if rewrite { Ok(Err(Overflow)) } else { Err(fault("a region has no program")) };
+    Ok(done.map(|()| source))
+}
+
+/// Loads every value that kernels make, so that `load(kernel r) => r` finds all ways to compute it inside a kernel to be one
+/// class, also where nobody reads it.
+fn load_all(egraph: &mut Egraph) {
+    let mut stored: Vec<Id> = egraph.classes_for_op(&Kind::KERNEL).into_iter().flatten().collect();
+    stored.sort_unstable();
+    egraph.analysis.reason.set(SOURCE);
+    for class in stored {
+        egraph.add_uncanonical(Node::new(Kind::LOAD, 0, &[class]));
     }
-    let writer =
-        Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
-    writer.write(program.work, &roots).map(Ok)
+}
+
+/// What the region gives out.
+pub(super) fn roots(region: &Region, table: &Table, values: &[Vec<Id>]) -> Roots {
+    let class = |&(inst, result): &(u32, u32)| table.class[usize::from(values[inst as usize][result as usize])];
+    Roots { classes: region.outputs.iter().map(class).collect(), is_dense: region.given.clone() }
 }
 
 /// Rules that look at all users of a value, once, and algebra on what came of it.
@@ -138,7 +163,8 @@ fn merge(egraph: &mut Egraph, admitted: &[bool], limits: &Limits) -> Result<(), 
 /// The e-graph of a region and the ids of its values.
 pub(super) struct Source {
     pub egraph: Egraph,
-    values: Vec<Vec<Id>>,
+    /// For each instruction of the region its results, as they were added.
+    pub values: Vec<Vec<Id>>,
 }
 
 pub(super) fn build(region: &Region) -> Result<Source, Fault> {

@@ -43,6 +43,8 @@ pub(super) struct Region {
     pub insts: Vec<(Op, Vec<Operand>)>,
     /// Values needed outside: instruction and result.
     pub outputs: Vec<(u32, u32)>,
+    /// For each of them whether the graph gives it out, for which it has to be dense.
+    pub given: Vec<bool>,
 }
 
 /// One place of the graph where a region stands.
@@ -209,7 +211,7 @@ fn leaf_of(graph: &Graph, value: ValueId) -> Leaf {
 
 /// The region of consecutive instructions, and which values its leaves and outputs are.
 fn outline(graph: &Graph, insts: &[InstId], uses: &Uses, end: usize) -> (Region, Instance) {
-    let mut region = Region { leaves: Vec::new(), insts: Vec::new(), outputs: Vec::new() };
+    let mut region = Region { leaves: Vec::new(), insts: Vec::new(), outputs: Vec::new(), given: Vec::new() };
     let mut instance = Instance { region: 0, insts: insts.to_vec(), leaves: Vec::new(), outputs: Vec::new() };
     let mut places: IndexMap<ValueId, Operand> = IndexMap::new();
     for (position, &id) in insts.iter().enumerate() {
@@ -238,6 +240,7 @@ fn outline(graph: &Graph, insts: &[InstId], uses: &Uses, end: usize) -> (Region,
             places.insert(result, Operand::Result(position as u32, at as u32));
             if uses.last[result.index()] > end {
                 region.outputs.push((position as u32, at as u32));
+                region.given.push(uses.output[result.index()]);
                 instance.outputs.push(result);
             }
         }

@@ -11,9 +11,10 @@ mod program;
 use super::fuse::Fused;
 use super::language::Kind;
 use super::table::Table;
+use crate::ops::Class;
 
 use greedy::greedy;
-use program::program;
+pub(super) use program::program;
 
 /// One way for each class.
 #[derive(Clone, Debug)]
@@ -33,6 +34,15 @@ pub(super) enum Work {
     Kernel(u32, Fused),
 }
 
+/// The values a program is for.
+#[derive(Clone, Debug)]
+pub(super) struct Roots {
+    /// Memory classes.
+    pub classes: Vec<u32>,
+    /// For each whether it has to have bytes of its own, row-major.
+    pub is_dense: Vec<bool>,
+}
+
 /// The program of a choice, operands first, with its cost.
 pub(super) struct Program {
     pub cost: u64,
@@ -44,7 +54,7 @@ pub(super) struct Program {
 }
 
 /// The cheapest choice found for the classes `roots`.
-pub(super) fn extract(table: &Table, roots: &[u32]) -> (Choice, Program) {
+pub(super) fn extract(table: &Table, roots: &Roots) -> (Choice, Program) {
     let mut choice = greedy(table);
     let mut best = program(table, &choice, roots);
     let inline = choice.inline.clone();
@@ -55,7 +65,7 @@ pub(super) fn extract(table: &Table, roots: &[u32]) -> (Choice, Program) {
     } else {
         choice.inline = inline;
     }
-    let mut search = Search { table, roots, choice, best, budget: BUDGET };
+    let mut search = Search { table, roots, choice, best, budget: BUDGET, views: views(table) };
     search.improve();
     (search.choice, search.best)
 }
@@ -69,15 +79,23 @@ const BUDGET: usize = 1 << 20;
 /// The local search: the best choice so far and its program.
 struct Search<'a> {
     table: &'a Table<'a>,
-    roots: &'a [u32],
+    roots: &'a Roots,
     choice: Choice,
     best: Program,
     budget: usize,
+    /// For each memory class those that can be a view of it, with the way that is the view.
+    views: Vec<Vec<(u32, u16)>>,
 }
 
 impl Search<'_> {
     fn improve(&mut self) {
-        let hubs = hubs(self.table);
+        // Memory classes that several others could be slices of.
+        let is_slice = |&&(user, way): &&(u32, u16)| {
+            self.table.entries[user as usize].alternatives[way as usize].kind == Kind::SLICE
+        };
+        let slices = |views: &Vec<(u32, u16)>| views.iter().filter(is_slice).copied().collect::<Vec<_>>();
+        let hubs: Vec<(usize, Vec<(u32, u16)>)> =
+            self.views.iter().map(slices).enumerate().filter(|(_, users)| users.len() > 1).collect();
         for _ in 0..PASSES {
             let before = self.best.cost;
             for class in 0..self.table.entries.len() {
@@ -89,7 +107,7 @@ impl Search<'_> {
                 }
             }
             for (hub, users) in &hubs {
-                if !self.best.touched[*hub as usize] {
+                if !self.best.touched[*hub] {
                     self.move_to(users);
                 }
             }
@@ -132,30 +150,42 @@ impl Search<'_> {
     fn change(&mut self, class: usize) {
         let entry = &self.table.entries[class];
         let ways = entry.alternatives.len();
-        if entry.inner && ways > 0 && entry.constant.is_none() {
-            self.choice.inline[class] = !self.choice.inline[class];
-            if !self.accept() {
-                self.choice.inline[class] = !self.choice.inline[class];
-            }
-        }
+        self.flip(class);
         for way in 0..ways as u16 {
             let old = self.choice.pick[class];
             if way == old {
                 continue;
             }
             self.choice.pick[class] = way;
-            if !self.accept() && !self.accept_below(class) {
+            if !self.accept() && !self.accept_below(class) && !self.accept_above(class) {
                 self.choice.pick[class] = old;
             }
         }
     }
 
-    /// Whether the way just picked for `class` pays off together with another way for one of its operands: a view that
-    /// sank below an op is worth it only if the op then joins the kernel before it.
+    /// Stores what users computed themselves, or the other way round, if that is cheaper.
+    fn flip(&mut self, class: usize) -> bool {
+        let entry = &self.table.entries[class];
+        if !entry.inner || entry.alternatives.is_empty() || entry.constant.is_some() {
+            return false;
+        }
+        self.choice.inline[class] = !self.choice.inline[class];
+        let better = self.accept();
+        if !better {
+            self.choice.inline[class] = !self.choice.inline[class];
+        }
+        better
+    }
+
+    /// Whether the way just picked for `class` pays off together with another way for one of its operands, or with storing
+    /// one: a view that sank below an op is worth it only if the op then joins the kernel before it, and a product that is
+    /// scaled afterwards only if others read the product too.
     fn accept_below(&mut self, class: usize) -> bool {
         let table = self.table;
-        let way = &table.entries[class].alternatives[self.choice.pick[class] as usize];
-        for &child in &way.children {
+        let picked = |choice: &Choice, class: usize| {
+            table.entries[class].alternatives.get(choice.pick[class] as usize).map(|way| &way.children[..])
+        };
+        for &child in picked(&self.choice, class).unwrap_or_default() {
             // The op inside the operand's kernel, if it has one.
             let inside = if table.entries[child as usize].inner { None } else { table.entries[child as usize].partner };
             for below in [Some(child), inside].into_iter().flatten().map(|below| below as usize) {
@@ -167,9 +197,38 @@ impl Search<'_> {
                     }
                 }
                 self.choice.pick[below] = old;
+                if self.flip(below) {
+                    return true;
+                }
+                for &operand in picked(&self.choice, below).unwrap_or_default() {
+                    if self.flip(operand as usize) {
+                        return true;
+                    }
+                }
             }
         }
         false
+    }
+
+    /// Whether the way just picked for `class` pays off together with another class becoming a view of it: of two values
+    /// that are views of each other, one has to be computed, and it matters which.
+    fn accept_above(&mut self, class: usize) -> bool {
+        let views = std::mem::take(&mut self.views);
+        let found = views[class].iter().any(|&(user, way)| {
+            let inside = self.table.entries[user as usize].partner.map(|inside| inside as usize);
+            let old = std::mem::replace(&mut self.choice.pick[user as usize], way);
+            let inline = inside.map(|inside| std::mem::replace(&mut self.choice.inline[inside], false));
+            let better = old != way && self.accept();
+            if !better {
+                self.choice.pick[user as usize] = old;
+                if let (Some(inside), Some(inline)) = (inside, inline) {
+                    self.choice.inline[inside] = inline;
+                }
+            }
+            better
+        });
+        self.views = views;
+        found
     }
 
     /// Keeps the choice's program if it is cheaper than the best.
@@ -187,19 +246,18 @@ impl Search<'_> {
     }
 }
 
-/// Memory classes that several others could be views of, each with those and the way that is the view.
-fn hubs(table: &Table) -> Vec<(u32, Vec<(u32, u16)>)> {
-    let mut users: Vec<Vec<(u32, u16)>> = vec![Vec::new(); table.entries.len()];
+/// For each memory class those that can be a view of it and have another way, with the way that is the view.
+fn views(table: &Table) -> Vec<Vec<(u32, u16)>> {
+    let mut views: Vec<Vec<(u32, u16)>> = vec![Vec::new(); table.entries.len()];
     for (class, entry) in table.entries.iter().enumerate().filter(|(_, entry)| !entry.inner && !entry.weight) {
-        // Another way to make the value is what a move is an alternative to.
         if entry.alternatives.len() < 2 {
             continue;
         }
-        for (at, way) in entry.alternatives.iter().enumerate().filter(|(_, way)| way.kind == Kind::SLICE) {
-            users[way.children[0] as usize].push((class as u32, at as u16));
+        for (at, way) in entry.alternatives.iter().enumerate().filter(|(_, way)| way.class == Some(Class::View)) {
+            views[way.children[0] as usize].push((class as u32, at as u16));
         }
     }
-    (0u32..).zip(users).filter(|(_, users)| users.len() > 1).collect()
+    views
 }
 
 /// Values that several kernels use start in memory.

@@ -1,7 +1,7 @@
 //! From a choice to the program it means, and what that costs.
 
 use super::peak::{OUTSIDE, peak};
-use super::{Choice, Program, Work};
+use super::{Choice, Program, Roots, Work};
 use crate::ops::{Class, views};
 use crate::rewrite::analysis::op_of;
 use crate::rewrite::cost::{IMPOSSIBLE, LAUNCH, PEAK, VIEW};
@@ -11,7 +11,7 @@ use crate::rewrite::table::Table;
 use crate::types::Layout;
 
 /// The program of a choice; its cost is [`IMPOSSIBLE`] when the choice goes round in a circle.
-pub(super) fn program(table: &Table, choice: &Choice, roots: &[u32]) -> Program {
+pub(in super::super) fn program(table: &Table, choice: &Choice, roots: &Roots) -> Program {
     let mut walk = Walk {
         table,
         choice,
@@ -19,13 +19,18 @@ pub(super) fn program(table: &Table, choice: &Choice, roots: &[u32]) -> Program 
         program: Program { cost: 0, work: Vec::new(), touched: vec![false; table.entries.len()], pieces: 1 },
         holder: vec![OUTSIDE; table.entries.len()],
     };
-    for &root in roots {
+    for &root in &roots.classes {
         if walk.need(root).is_none() {
             walk.program.cost = IMPOSSIBLE;
             return walk.program;
         }
     }
-    let peak = peak(table, choice, &walk.program.work, &walk.holder, roots);
+    for (&root, _) in roots.classes.iter().zip(&roots.is_dense).filter(|(_, is_dense)| **is_dense) {
+        if !walk.layout(root).is_dense() {
+            walk.add(LAUNCH.saturating_add(2 * table.entries[root as usize].bytes));
+        }
+    }
+    let peak = peak(table, choice, &walk.program.work, &walk.holder, &roots.classes);
     walk.add(peak.saturating_mul(PEAK));
     walk.program
 }

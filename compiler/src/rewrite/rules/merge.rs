@@ -99,14 +99,33 @@ fn siblings(egraph: &Egraph, node: &Node) -> Vec<Member> {
         let member = Member { class: egraph.find(parent), weight: egraph.find(other.children[1]) };
         let is_joined = egraph[member.weight].iter().any(|node| node.kind == Kind::CONCAT);
         let known = members.iter().any(|other| other.class == member.class);
-        if !known && !is_joined && egraph[member.weight].data.weight && fits(member.weight) {
+        if !known
+            && !is_joined
+            && !is_folded(egraph, node, member.class)
+            && egraph[member.weight].data.weight
+            && fits(member.weight)
+        {
             members.push(member);
         }
     }
     if members.len() < 2 || members.len() > MOST_MEMBERS { Vec::new() } else { members }
 }
 
-/// The merged contraction, and the slice of a result like it that `class` is.
+/// Whether a product of a contraction's result is a contraction of the same operand with other weights: then that one is
+/// what its users read.
+fn is_folded(egraph: &Egraph, node: &Node, class: Id) -> bool {
+    let is_like = |other: &Node| {
+        other.kind == node.kind
+            && other.attr == node.attr
+            && egraph.find(other.children[0]) == egraph.find(node.children[0])
+    };
+    egraph[class].parents().any(|parent| {
+        let scaled = egraph.nodes()[usize::from(parent)].kind == Kind::point(PointFn::Mul);
+        scaled && egraph[egraph.find(parent)].iter().any(is_like)
+    })
+}
+
+/// The merged contraction.
 fn merged(egraph: &Egraph, node: &Node, members: &[Member]) -> Option<Plan> {
     let (_, axis) = channels(egraph, node)?;
     let weights = members.iter().map(|member| Plan::Class(member.weight));

@@ -1,5 +1,6 @@
 //! The rewriter held to its claims: same results, expected kernels, the same bytes whatever the threads.
 
+mod extraction;
 mod laws;
 mod models;
 mod siblings;
