@@ -22,6 +22,7 @@ pub mod lower;
 pub mod place;
 pub mod plan;
 pub mod rematerialise;
+pub mod rounds;
 pub mod savings;
 pub mod report;
 pub mod emit;

@@ -23,7 +23,8 @@ use crate::place::{self, PlaceOptions};
 use crate::plan::{self, PlanOptions, Planned};
 use crate::rematerialise::{self, Arranged};
 use crate::report::{self, Aliasing, Decisions};
-use crate::rewrite::{self, Math, RewriteOptions, RewriteReport};
+use crate::rewrite::{Math, RewriteOptions, RewriteReport};
+use crate::rounds::{self, Round};
 use crate::savings::{self, Savings};
 use crate::{alias, emit};
 
@@ -196,23 +197,12 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
         return Err(Error::Invalid(mistakes));
     }
     let (functional, functional_notes) = functional_form(graph)?;
-    let (rewritten, rewrites) = rewrite::optimize(functional.clone(), &rewrite_options(options))?;
-    verify_stage("rewrite", &rewritten)?;
-    let mut lowered = lower::lower(&rewritten, &LowerOptions { threads: options.threads, pack: true })?;
-    lowered.main.source_ops = graph.blocks.iter().map(|block| block.insts.len()).sum();
-    let plan_options = PlanOptions { planned: options.planned, threads: options.threads as u32 };
-    let place_options = PlaceOptions {
-        inplace: options.inplace,
-        tie_limit: options.tie_limit,
-        only_tie: options.only_tie.clone(),
-        threads: options.threads,
-        ..PlaceOptions::default()
-    };
+    let Round { rewritten, report: rewrites, lowered, arranged } = settle(graph, &functional, options)?;
+    let (place_options, plan_options) = (place_options(options), plan_options(options));
     let arrange = |main: &KernelGraph, options: &PlaceOptions| -> Result<Arranged, Fault> {
         let (planned, bodies) = place_and_plan(main, &lowered.bodies, options, &plan_options)?;
         Ok(Arranged { planned, bodies })
     };
-    let arranged = arrange(&lowered.main, &place_options)?;
     let unfitted = arranged.planned.arena_bytes;
     let budget = options.max_peak.filter(|_| options.planned).unwrap_or(u64::MAX);
     let search_limit = place_options.search_limit / rematerialise::TRIAL_SHARE;
@@ -260,6 +250,33 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     })?;
     let functional_values = functional_notes.values;
     Ok(Compilation { compiled, report, report_json, functional, rewritten, functional_values, decided })
+}
+
+/// Kernels, order, ties and offsets of `graph`, whose functional form is given.
+fn settle(graph: &Graph, functional: &PureGraph, options: &Options) -> Result<Round, Fault> {
+    let source_ops = graph.blocks.iter().map(|block| block.insts.len()).sum();
+    let (place_options, plan_options) = (place_options(options), plan_options(options));
+    rounds::settle(functional, &rewrite_options(options), &|rewritten| {
+        verify_stage("rewrite", rewritten)?;
+        let mut lowered = lower::lower(rewritten, &LowerOptions { threads: options.threads, pack: true })?;
+        lowered.main.source_ops = source_ops;
+        let (planned, bodies) = place_and_plan(&lowered.main, &lowered.bodies, &place_options, &plan_options)?;
+        Ok((lowered, Arranged { planned, bodies }))
+    })
+}
+
+fn place_options(options: &Options) -> PlaceOptions {
+    PlaceOptions {
+        inplace: options.inplace,
+        tie_limit: options.tie_limit,
+        only_tie: options.only_tie.clone(),
+        threads: options.threads,
+        ..PlaceOptions::default()
+    }
+}
+
+fn plan_options(options: &Options) -> PlanOptions {
+    PlanOptions { planned: options.planned, threads: options.threads as u32 }
 }
 
 /// What a run does when inputs share bytes against the assumptions of `plan`. The weights it needs beyond those of the plan
@@ -370,8 +387,8 @@ pub fn print_after(graph: &Graph, stage: &str, options: &Options) -> Option<Resu
         "alias" => Ok(alias::analyze(graph).dot()),
         "functional" => make_functional(graph).map(|graph| ir::print(&graph)),
         "rewrite" => make_functional(graph).and_then(|functional| {
-            let (rewritten, _) = rewrite::optimize(functional, &rewrite_options(options))?;
-            Ok(ir::print(&rewritten))
+            let round = settle(graph, &functional, options)?;
+            Ok(ir::print(&round.rewritten))
         }),
         _ => return None,
     })

@@ -75,6 +75,7 @@ const STAGES: &[&str] = &[
     "place",
     "plan",
     "rematerialise",
+    "rounds",
     "savings",
     "report",
     "emit",

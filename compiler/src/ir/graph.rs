@@ -79,6 +79,8 @@ pub struct Inst {
     pub tie: Option<u32>,
     /// In a rewritten graph: rules that led from the source to this instruction, in order.
     pub rules: Vec<&'static str>,
+    /// In a rewritten graph: the distinct region it was made in, by number; none for what stands in regions of its own.
+    pub origin: Option<u32>,
 }
 
 /// A list of instructions with parameters and yielded values.
@@ -276,6 +278,7 @@ impl Graph {
             location,
             tie: None,
             rules: Vec::new(),
+            origin: None,
         });
         self.blocks[block.index()].insts.push(id);
         id

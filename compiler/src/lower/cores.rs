@@ -115,7 +115,7 @@ impl Lowering<'_> {
         let ty = TensorType::new(access.dtype, access.layout.shape.clone());
         let name = self.out.buffer(access.value).name.clone();
         let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-        let origin = Origin { label: "layout".into(), location: Default::default(), rules: Vec::new() };
+        let origin = Origin { label: "layout".into(), location: Default::default(), rules: Vec::new(), region: None };
         self.copy(access, whole(buffer, &ty), None, origin);
         let dense = whole(buffer, &ty);
         let layout = fit(&dense.layout).ok_or_else(|| fault("a dense layout does not fit its kernel"))?;
@@ -129,6 +129,7 @@ impl Lowering<'_> {
             label: parts.origin.label.clone(),
             location: parts.origin.location.clone(),
             rules: parts.origin.rules.clone(),
+            region: parts.origin.region,
         };
         let before = self.out.nodes.len();
         self.push(kernel, reads, writes, origin);

@@ -109,11 +109,18 @@ pub(super) struct Origin {
     pub label: String,
     pub location: Location,
     pub rules: Vec<&'static str>,
+    /// The region of the rewriter.
+    pub region: Option<u32>,
 }
 
 impl Origin {
     pub fn of(inst: &Inst) -> Origin {
-        Origin { label: inst.op.name().to_string(), location: inst.location.clone(), rules: inst.rules.clone() }
+        Origin {
+            label: inst.op.name().to_string(),
+            location: inst.location.clone(),
+            rules: inst.rules.clone(),
+            region: inst.origin,
+        }
     }
 }
 
@@ -189,7 +196,8 @@ impl<'a> Lowering<'a> {
             }
             Source::Splat(bits) => {
                 let buffer = self.out.add_buffer("%fill", TensorType::scalar(ty.dtype), BufferKind::Temporary);
-                let origin = Origin { label: "fill".into(), location: Location::default(), rules: Vec::new() };
+                let origin =
+                    Origin { label: "fill".into(), location: Location::default(), rules: Vec::new(), region: None };
                 self.fill(bits, whole(buffer, &TensorType::scalar(ty.dtype)), origin);
                 (buffer, views::broadcast(&Layout::dense(&[]), &ty.shape))
             }
@@ -233,6 +241,7 @@ impl<'a> Lowering<'a> {
             location: origin.location,
             flops,
             rules: origin.rules,
+            region: origin.region,
         });
     }
 
@@ -531,7 +540,7 @@ impl<'a> Lowering<'a> {
         let ty = self.graph.ty(value).clone();
         let name = format!("{}'", self.out.buffer(own.0).name);
         let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
-        let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new() };
+        let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), region: None };
         self.copy(from, whole(buffer, &ty), None, origin);
         self.out.finals.push((input, buffer));
         Ok(())
@@ -553,7 +562,8 @@ impl<'a> Lowering<'a> {
                 let ty = self.graph.ty(output.value).clone();
                 let name = self.graph.display(output.value);
                 let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-                let origin = Origin { label: "output".into(), location: Location::default(), rules: Vec::new() };
+                let origin =
+                    Origin { label: "output".into(), location: Location::default(), rules: Vec::new(), region: None };
                 self.copy(access, whole(buffer, &ty), None, origin);
                 access = whole(buffer, &ty);
             }

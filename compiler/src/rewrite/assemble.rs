@@ -20,6 +20,7 @@ pub(super) fn assemble(graph: &Graph, pieces: &[Piece], recipes: &[Recipe]) -> R
 
 fn place(new: &mut Rebuild, instance: &Instance, recipe: &Recipe) -> Result<(), Fault> {
     let mut results: Vec<Vec<ValueId>> = Vec::with_capacity(recipe.steps.len());
+    let region = instance.region as u32;
     for step in &recipe.steps {
         let mut operands = Vec::with_capacity(step.operands.len());
         for operand in &step.operands {
@@ -27,8 +28,8 @@ fn place(new: &mut Rebuild, instance: &Instance, recipe: &Recipe) -> Result<(), 
         }
         let location = location(new.source, instance, step);
         let made = match &step.kind {
-            StepKind::Op(op) => append(new, op.clone(), &operands, step, location),
-            StepKind::Kernel(_) => kernel(new, &operands, step, location)?,
+            StepKind::Op(op) => append(new, op.clone(), &operands, step, location, region),
+            StepKind::Kernel(_) => kernel(new, &operands, step, location, region)?,
         };
         for &(result, inst, position) in &step.values {
             let old = new.source.inst(instance.insts[inst as usize]).results[position as usize];
@@ -52,19 +53,33 @@ fn resolve(new: &mut Rebuild, instance: &Instance, results: &[Vec<ValueId>], pla
     }
 }
 
-fn append(new: &mut Rebuild, op: Op, operands: &[ValueId], step: &Step, location: Location) -> Vec<ValueId> {
+fn append(
+    new: &mut Rebuild,
+    op: Op,
+    operands: &[ValueId],
+    step: &Step,
+    location: Location,
+    region: u32,
+) -> Vec<ValueId> {
     let id = new.graph.append_typed(Graph::BODY, op, operands, step.types.clone(), location);
     new.graph.insts[id.index()].rules.clone_from(&step.rules);
+    new.graph.insts[id.index()].origin = Some(region);
     new.graph.inst(id).results.clone()
 }
 
-fn kernel(new: &mut Rebuild, operands: &[ValueId], step: &Step, location: Location) -> Result<Vec<ValueId>, Fault> {
+fn kernel(
+    new: &mut Rebuild,
+    operands: &[ValueId],
+    step: &Step,
+    location: Location,
+    region: u32,
+) -> Result<Vec<ValueId>, Fault> {
     let StepKind::Kernel(ops) = &step.kind else { return Err(fault("a kernel has a body")) };
     let op = Op::Kernel {
         results: step.types.iter().map(|ty| ty.dtype).collect(),
         shapes: step.types.iter().map(|ty| ty.shape.clone()).collect(),
     };
-    let results = append(new, op, operands, step, location.clone());
+    let results = append(new, op, operands, step, location.clone(), region);
     let block = new.graph.add_block();
     let mut params = Vec::with_capacity(operands.len());
     for &operand in operands {

@@ -20,6 +20,7 @@ pub(super) fn optimise(graph: Graph, options: &RewriteOptions, report: &mut Rewr
     if !has_control(&graph) {
         return Ok(graph);
     }
+    let options = RewriteOptions { pessimistic: BTreeSet::new(), ..options.clone() };
     let mut new = Rebuild::new(&graph);
     for (_, inst) in graph.body_insts() {
         if !inst.op.is_control() {
@@ -28,9 +29,12 @@ pub(super) fn optimise(graph: Graph, options: &RewriteOptions, report: &mut Rewr
         }
         let mut regions = Vec::with_capacity(inst.regions.len());
         for &region in &inst.regions {
-            let (region, inner) = optimize(outline(&graph, inst, region)?, options)?;
+            let (region, inner) = optimize(outline(&graph, inst, region)?, &options)?;
             report.add(&inner);
-            regions.push(region.into_graph());
+            let mut region = region.into_graph();
+            // Numbers of regions are those of the program around it.
+            region.insts.iter_mut().for_each(|inst| inst.origin = None);
+            regions.push(region);
         }
         control(&mut new, inst, &regions)?;
     }

@@ -32,6 +32,8 @@ mod table;
 mod tests;
 mod ties;
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
@@ -39,6 +41,7 @@ pub use rules::{Freedom, Phase, Rule};
 
 use crate::diagnostic::Fault;
 use crate::functional::PureGraph;
+use crate::ir::{Graph, ValueId};
 use crate::ops::Class;
 
 /// How much rounding may change.
@@ -67,6 +70,10 @@ pub struct RewriteOptions {
     pub rule_limit: Option<usize>,
     /// Most e-nodes a region may grow to, for each of its instructions.
     pub node_cap: usize,
+    /// Whether kernels and contractions are merged that read the same.
+    pub merge: bool,
+    /// Distinct regions in which requests to overwrite an operand are not priced as granted: `place` refused one.
+    pub pessimistic: BTreeSet<u32>,
 }
 
 impl Default for RewriteOptions {
@@ -78,6 +85,8 @@ impl Default for RewriteOptions {
             only_rule: None,
             rule_limit: None,
             node_cap: 50,
+            merge: true,
+            pessimistic: BTreeSet::new(),
         }
     }
 }
@@ -87,6 +96,7 @@ impl RewriteOptions {
     pub(crate) fn admits(&self, rule: &Rule) -> bool {
         let position = || rules::all().iter().position(|other| other.name == rule.name).unwrap_or(0);
         rule.freedom.granted(self.math)
+            && (self.merge || rule.phase != Phase::Merge)
             && (!matches!(rule.phase, Phase::Algebra | Phase::Merge)
                 || self.only_rule.as_ref().is_none_or(|only| only == rule.name))
             && self.rule_limit.is_none_or(|limit| position() < limit)
@@ -103,6 +113,9 @@ pub struct RewriteReport {
     /// Kernels if every op had one of its own.
     pub kernels_before: usize,
     pub kernels_after: usize,
+    /// Bytes that these kernels read and write, each operand counted once for each kernel that reads it.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
     pub regions: usize,
     pub unique_regions: usize,
     /// Kernels that ask to overwrite an operand.
@@ -113,25 +126,36 @@ pub struct RewriteReport {
     pub nodes: usize,
 }
 
+/// Whether the rule of this name joins what the source has apart, so that values may live longer.
+pub fn is_merge(rule: &str) -> bool {
+    rule == siblings::MERGED || rules::all().iter().any(|other| other.name == rule && other.phase == Phase::Merge)
+}
+
 /// Decides what is computed. Fails only by a mistake of ours.
 pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph, RewriteReport), Fault> {
     let source_ops = graph.body().insts.len();
     let graph = graph.into_graph();
     let simple = if options.rewrite { bodies::simplify(graph)? } else { graph };
     let plain = decompose::decompose(&simple, options)?;
-    let mut report = RewriteReport { source_ops, kernels_before: kernels(&plain), ..RewriteReport::default() };
+    let (kernels_before, bytes_before) = kernels(&plain);
+    let mut report = RewriteReport { source_ops, kernels_before, bytes_before, ..RewriteReport::default() };
     if !options.rewrite {
         let result = rebuild::wrap(plain)?.into_graph();
-        report.kernels_after = kernels(&result);
+        (report.kernels_after, report.bytes_after) = kernels(&result);
         let result = PureGraph::new(bodies::optimise(result, options, &mut report)?)?;
         return Ok((result, report));
     }
     let plain = fold::fold(&plain)?;
     let (regions, pieces) = regions::partition(&plain);
-    let recipes: Vec<recipe::Recipe> =
-        regions.par_iter().map(|region| recipe::optimise(region, options)).collect::<Result<_, _>>()?;
+    let recipes: Vec<recipe::Recipe> = (0u32..)
+        .zip(&regions)
+        .collect::<Vec<_>>()
+        .par_iter()
+        .map(|(number, region)| recipe::optimise(region, options, !options.pessimistic.contains(number)))
+        .collect::<Result<_, _>>()?;
     let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?)?;
-    let (result, merged) = siblings::merge(rebuild::wrap(joined)?)?;
+    let wrapped = rebuild::wrap(joined)?;
+    let (result, merged) = if options.merge { siblings::merge(wrapped)? } else { (wrapped, 0) };
     let mut result = result.into_graph();
     report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
     let instances = pieces.iter().filter_map(|piece| match piece {
@@ -151,12 +175,17 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         report.rules.insert(siblings::MERGED, merged);
     }
     report.rules.sort_by(|a, m, b, n| n.cmp(m).then(a.cmp(b)));
-    report.kernels_after = kernels(&result);
+    (report.kernels_after, report.bytes_after) = kernels(&result);
     let result = PureGraph::new(bodies::optimise(result, options, &mut report)?)?;
     Ok((result, report))
 }
 
-/// Instructions that become a kernel.
-fn kernels(graph: &crate::ir::Graph) -> usize {
-    graph.body_insts().filter(|(_, inst)| !matches!(inst.op.row().class, Class::View)).count()
+/// Instructions that become a kernel, and the bytes they read and write.
+fn kernels(graph: &Graph) -> (usize, u64) {
+    let computed = graph.body_insts().filter(|(_, inst)| !matches!(inst.op.row().class, Class::View));
+    let bytes =
+        |values: &[ValueId]| values.iter().map(|&value| graph.ty(value).bytes() as u64).fold(0, u64::saturating_add);
+    computed.fold((0, 0), |(count, moved), (_, inst)| {
+        (count + 1, moved.saturating_add(bytes(&inst.operands)).saturating_add(bytes(&inst.results)))
+    })
 }

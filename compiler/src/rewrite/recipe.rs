@@ -78,24 +78,30 @@ pub(super) struct Recipe {
     pub nodes: usize,
 }
 
-/// Optimises one region. Over the node cap, the region stays as it was, one kernel for each op.
-pub(super) fn optimise(region: &Region, options: &RewriteOptions) -> Result<Recipe, Fault> {
-    match attempt(region, options, true)? {
+/// Optimises one region; `hopeful`: requests to overwrite an operand are priced as granted. Over the node cap, the region
+/// stays as it was, one kernel for each op.
+pub(super) fn optimise(region: &Region, options: &RewriteOptions, hopeful: bool) -> Result<Recipe, Fault> {
+    match attempt(region, options, hopeful, true)? {
         Ok(recipe) => Ok(recipe),
-        Err(Overflow) => match attempt(region, options, false)? {
+        Err(Overflow) => match attempt(region, options, hopeful, false)? {
             Ok(recipe) => Ok(Recipe { overflow: true, ..recipe }),
             Err(Overflow) => Err(fault("a region is over the cap without a rule")),
         },
     }
 }
 
-fn attempt(region: &Region, options: &RewriteOptions, rewrite: bool) -> Result<Result<Recipe, Overflow>, Fault> {
+fn attempt(
+    region: &Region,
+    options: &RewriteOptions,
+    hopeful: bool,
+    rewrite: bool,
+) -> Result<Result<Recipe, Overflow>, Fault> {
     let Source { egraph, values } = match saturated(region, options, rewrite)? {
         Ok(source) => source,
         Err(overflow) => return Ok(Err(overflow)),
     };
     let table = Table::new(&egraph);
-    let roots = roots(region, &table, &values);
+    let roots = Roots { hopeful, ..roots(region, &table, &values) };
     let (choice, program) = extract::extract(&table, &roots);
     if program.cost == super::cost::IMPOSSIBLE {
         // Rules made a circle that the greedy start did not find a way out of; without rules there is none.
@@ -150,7 +156,7 @@ fn load_all(egraph: &mut Egraph) {
 /// What the region gives out.
 pub(super) fn roots(region: &Region, table: &Table, values: &[Vec<Id>]) -> Roots {
     let class = |&(inst, result): &(u32, u32)| table.class[usize::from(values[inst as usize][result as usize])];
-    Roots { classes: region.outputs.iter().map(class).collect(), is_dense: region.given.clone() }
+    Roots { classes: region.outputs.iter().map(class).collect(), is_dense: region.given.clone(), hopeful: true }
 }
 
 /// Rules that look at all users of a value, once, and algebra on what came of it.

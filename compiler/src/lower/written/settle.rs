@@ -30,7 +30,12 @@ impl AsWritten<'_> {
         if !self.may_write(std::slice::from_ref(&from), &target) {
             let name = self.out.buffer(target.value).name.clone();
             let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-            let aside = Origin { label: origin.label.clone(), location: origin.location.clone(), rules: Vec::new() };
+            let aside = Origin {
+                label: origin.label.clone(),
+                location: origin.location.clone(),
+                rules: Vec::new(),
+                region: None,
+            };
             self.copy(from, whole(buffer, ty), None, aside)?;
             from = whole(buffer, ty);
         }

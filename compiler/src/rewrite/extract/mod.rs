@@ -41,6 +41,8 @@ pub(super) struct Roots {
     pub classes: Vec<u32>,
     /// For each whether it has to have bytes of its own, row-major.
     pub is_dense: Vec<bool>,
+    /// Whether requests to overwrite an operand are priced as granted.
+    pub hopeful: bool,
 }
 
 /// The program of a choice, operands first, with its cost.

@@ -1,11 +1,12 @@
 //! The most bytes a program holds at once, as extraction estimates it.
 //!
 //! The program is taken in the order in which it was found, operands first. A result asks for the bytes of an operand that
-//! dies at its step and is read only where it is written: such a request is priced as if it were granted. What comes into
+//! dies at its step and is read only where it is written: such a request is priced as if it were granted, until `place` has
+//! refused one of the region's. What comes into
 //! the region from outside does not count, because who reads it elsewhere is not known here. `place` finds a better order
 //! and has the last word on every request; for comparing two programs of one region the estimate is fair enough.
 
-use super::{Choice, Work};
+use super::{Choice, Roots, Work};
 use crate::ops::Class;
 use crate::rewrite::fuse::Fused;
 use crate::rewrite::language::Kind;
@@ -16,7 +17,7 @@ pub(super) const OUTSIDE: u32 = u32::MAX;
 
 /// The estimate, in the unit of [`cost::bytes`](crate::rewrite::cost::bytes). `holder` says for each memory class whose
 /// bytes it shows.
-pub(super) fn peak(table: &Table, choice: &Choice, work: &[Work], holder: &[u32], roots: &[u32]) -> u64 {
+pub(super) fn peak(table: &Table, choice: &Choice, work: &[Work], holder: &[u32], roots: &Roots) -> u64 {
     let count = work.len();
     let mut last = vec![0; table.entries.len()];
     let of = |class: u32| Some(holder[class as usize]).filter(|&holder| holder != OUTSIDE);
@@ -27,7 +28,7 @@ pub(super) fn peak(table: &Table, choice: &Choice, work: &[Work], holder: &[u32]
             }
         });
     }
-    for &root in roots {
+    for &root in &roots.classes {
         if let Some(holder) = of(root) {
             last[holder as usize] = count;
         }
@@ -41,10 +42,10 @@ pub(super) fn peak(table: &Table, choice: &Choice, work: &[Work], holder: &[u32]
         };
         if of(class) == Some(class) {
             let taken = match piece {
-                Work::Kernel(_, fused) => takes_over(table, fused, class, |load| {
+                Work::Kernel(_, fused) if roots.hopeful => takes_over(table, fused, class, |load| {
                     of(load).filter(|&holder| holder == load && last[holder as usize] == step).is_some()
                 }),
-                Work::Op(_) => 0,
+                _ => 0,
             };
             live = live.saturating_add(bytes(class)).saturating_sub(taken);
             most = most.max(live);

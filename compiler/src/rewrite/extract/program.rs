@@ -30,7 +30,7 @@ pub(in super::super) fn program(table: &Table, choice: &Choice, roots: &Roots) -
             walk.add(LAUNCH.saturating_add(2 * table.entries[root as usize].bytes));
         }
     }
-    let peak = peak(table, choice, &walk.program.work, &walk.holder, &roots.classes);
+    let peak = peak(table, choice, &walk.program.work, &walk.holder, roots);
     walk.add(peak.saturating_mul(PEAK));
     walk.program
 }
