@@ -7,7 +7,6 @@
 //! A program that writes an input goes a second way, for callers whose inputs share bytes: as written, from `ir` straight
 //! to `lower`.
 
-use indexmap::IndexMap;
 use situ_runtime::arena::OutOfMemory;
 use situ_runtime::executable::{AsWritten, Executable, Fallback, Plan};
 use situ_runtime::kernel::control::workspace_bytes;
@@ -168,7 +167,7 @@ pub struct Decided {
     pub planned: Planned,
     /// What branches and loops run, innermost first.
     pub bodies: Vec<Planned>,
-    pub rules: IndexMap<&'static str, usize>,
+    pub rewrites: RewriteReport,
     /// What each kind of decision saved.
     pub savings: Savings,
     pub notes: Vec<String>,
@@ -179,7 +178,7 @@ pub struct Decided {
 impl Decided {
     pub fn decisions(&self) -> Decisions<'_> {
         Decisions {
-            rules: &self.rules,
+            rewrites: &self.rewrites,
             planned: &self.planned,
             bodies: &self.bodies,
             savings: &self.savings,
@@ -230,7 +229,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let added_weights = weights.len() as u64 - planned.weights_bytes;
     let aliasing = report::aliasing(graph, &functional_notes, &plan, &fallback, added_weights);
     let notes = notes(&rewrites);
-    let decided = Decided { planned, bodies, rules: rewrites.rules.clone(), savings, notes, aliasing };
+    let decided = Decided { planned, bodies, rewrites, savings, notes, aliasing };
     let (report, report_json) = (report::text(&decided.decisions()), report::json(&decided.decisions()).to_string());
     let executable = Executable {
         name: graph.name.clone(),
@@ -342,6 +341,13 @@ fn notes(rewrites: &RewriteReport) -> Vec<String> {
         "fusion made {} kernels of {}, in {} regions of which {} are distinct",
         rewrites.kernels_after, rewrites.kernels_before, rewrites.regions, rewrites.unique_regions
     )];
+    if rewrites.bytes_after < rewrites.bytes_before {
+        notes.push(format!(
+            "the kernels read and write {} bytes, one for each op would {}",
+            report::grouped(rewrites.bytes_after),
+            report::grouped(rewrites.bytes_before)
+        ));
+    }
     if rewrites.overflows > 0 {
         notes.push(format!("{} regions outgrew the cap of the rewriter and stayed as they were", rewrites.overflows));
     }

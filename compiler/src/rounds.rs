@@ -45,7 +45,7 @@ pub fn settle(functional: &PureGraph, options: &RewriteOptions, arrange: &Arrang
         return Ok(best);
     }
     let mut options = options.clone();
-    let pessimistic = refused(&best.arranged.planned.placed);
+    let pessimistic = refused(&best.arranged.planned.placed, &best.report);
     if !pessimistic.is_empty() {
         let hopeful = std::mem::replace(&mut options.pessimistic, pessimistic);
         let other = attempt(&options)?;
@@ -73,7 +73,7 @@ fn is_merged(report: &RewriteReport) -> bool {
 }
 
 /// Regions of the rewriter of which a request was not granted.
-fn refused(placed: &Placed) -> BTreeSet<u32> {
+fn refused(placed: &Placed, report: &RewriteReport) -> BTreeSet<u32> {
     let graph: &KernelGraph = &placed.graph;
     let granted: BTreeSet<&str> =
         placed.ties.iter().filter(|tie| tie.requested).map(|tie| tie.value.as_str()).collect();
@@ -82,5 +82,6 @@ fn refused(placed: &Placed) -> BTreeSet<u32> {
         let names = node.writes.iter().map(|write| graph.buffer(write.access.value).name.as_str());
         !names.into_iter().any(|name| granted.contains(name))
     });
-    refused.filter_map(|node| node.region).collect()
+    let made = refused.flat_map(|node| &node.origins);
+    made.filter_map(|&made| report.derivations.as_ref()?.region(made)).collect()
 }

@@ -79,8 +79,9 @@ pub struct Inst {
     pub tie: Option<u32>,
     /// In a rewritten graph: rules that led from the source to this instruction, in order.
     pub rules: Vec<&'static str>,
-    /// In a rewritten graph: the distinct region it was made in, by number; none for what stands in regions of its own.
-    pub origin: Option<u32>,
+    /// In a rewritten graph: where in the rewriter's record it was made, as stretch and step; several for what was merged,
+    /// none for what stands in regions of its own.
+    pub origins: Vec<(u32, u32)>,
 }
 
 /// A list of instructions with parameters and yielded values.
@@ -278,7 +279,7 @@ impl Graph {
             location,
             tie: None,
             rules: Vec::new(),
-            origin: None,
+            origins: Vec::new(),
         });
         self.blocks[block.index()].insts.push(id);
         id

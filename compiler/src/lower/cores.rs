@@ -115,7 +115,8 @@ impl Lowering<'_> {
         let ty = TensorType::new(access.dtype, access.layout.shape.clone());
         let name = self.out.buffer(access.value).name.clone();
         let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-        let origin = Origin { label: "layout".into(), location: Default::default(), rules: Vec::new(), region: None };
+        let origin =
+            Origin { label: "layout".into(), location: Default::default(), rules: Vec::new(), origins: Vec::new() };
         self.copy(access, whole(buffer, &ty), None, origin);
         let dense = whole(buffer, &ty);
         let layout = fit(&dense.layout).ok_or_else(|| fault("a dense layout does not fit its kernel"))?;
@@ -129,7 +130,7 @@ impl Lowering<'_> {
             label: parts.origin.label.clone(),
             location: parts.origin.location.clone(),
             rules: parts.origin.rules.clone(),
-            region: parts.origin.region,
+            origins: parts.origin.origins.clone(),
         };
         let before = self.out.nodes.len();
         self.push(kernel, reads, writes, origin);

@@ -109,8 +109,8 @@ pub(super) struct Origin {
     pub label: String,
     pub location: Location,
     pub rules: Vec<&'static str>,
-    /// The region of the rewriter.
-    pub region: Option<u32>,
+    /// Where the rewriter made it.
+    pub origins: Vec<(u32, u32)>,
 }
 
 impl Origin {
@@ -119,7 +119,7 @@ impl Origin {
             label: inst.op.name().to_string(),
             location: inst.location.clone(),
             rules: inst.rules.clone(),
-            region: inst.origin,
+            origins: inst.origins.clone(),
         }
     }
 }
@@ -196,8 +196,12 @@ impl<'a> Lowering<'a> {
             }
             Source::Splat(bits) => {
                 let buffer = self.out.add_buffer("%fill", TensorType::scalar(ty.dtype), BufferKind::Temporary);
-                let origin =
-                    Origin { label: "fill".into(), location: Location::default(), rules: Vec::new(), region: None };
+                let origin = Origin {
+                    label: "fill".into(),
+                    location: Location::default(),
+                    rules: Vec::new(),
+                    origins: Vec::new(),
+                };
                 self.fill(bits, whole(buffer, &TensorType::scalar(ty.dtype)), origin);
                 (buffer, views::broadcast(&Layout::dense(&[]), &ty.shape))
             }
@@ -241,7 +245,7 @@ impl<'a> Lowering<'a> {
             location: origin.location,
             flops,
             rules: origin.rules,
-            region: origin.region,
+            origins: origin.origins,
         });
     }
 
@@ -540,7 +544,8 @@ impl<'a> Lowering<'a> {
         let ty = self.graph.ty(value).clone();
         let name = format!("{}'", self.out.buffer(own.0).name);
         let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Final(input));
-        let origin = Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), region: None };
+        let origin =
+            Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), origins: Vec::new() };
         self.copy(from, whole(buffer, &ty), None, origin);
         self.out.finals.push((input, buffer));
         Ok(())
@@ -562,8 +567,12 @@ impl<'a> Lowering<'a> {
                 let ty = self.graph.ty(output.value).clone();
                 let name = self.graph.display(output.value);
                 let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
-                let origin =
-                    Origin { label: "output".into(), location: Location::default(), rules: Vec::new(), region: None };
+                let origin = Origin {
+                    label: "output".into(),
+                    location: Location::default(),
+                    rules: Vec::new(),
+                    origins: Vec::new(),
+                };
                 self.copy(access, whole(buffer, &ty), None, origin);
                 access = whole(buffer, &ty);
             }

@@ -109,8 +109,8 @@ pub struct KernelNode {
     pub flops: u64,
     /// Rules that led to it.
     pub rules: Vec<&'static str>,
-    /// The distinct region of the rewriter it was made in.
-    pub region: Option<u32>,
+    /// Where in the rewriter's record it was made, as stretch and step.
+    pub origins: Vec<(u32, u32)>,
 }
 
 /// What the scratch of a node that runs bodies would be if these were planned in other ways, for reports.

@@ -7,8 +7,10 @@ use super::words::{evidence, grouped, proof, reason, size, unblock};
 use super::{Decisions, Part, is_named};
 use crate::alias;
 use crate::ir::{Graph, ValueId};
+use crate::lower::KernelNode;
 use crate::place::Condition;
 use crate::plan::{Owner, Planned};
+use crate::rewrite::{self, Freedom, RewriteReport};
 
 /// What became of the values of a source program.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +44,12 @@ pub fn explain(source: &Graph, became: Became<'_>, decisions: &Decisions, name: 
 
 /// Where the value called `name` lives and why; `None` when it has no bytes of its own.
 pub fn placement(decisions: &Decisions, name: &str) -> Option<String> {
-    let told: String = decisions.parts().map(|part| placement_in(part, name)).collect();
+    let told: String = decisions.parts().map(|part| placement_in(part, decisions.rewrites, name)).collect();
     (!told.is_empty()).then_some(told)
 }
 
 /// What the program or one of its bodies has to say of a value.
-fn placement_in(part: Part, name: &str) -> String {
+fn placement_in(part: Part, rewrites: &RewriteReport, name: &str) -> String {
     let planned = part.planned;
     let placed = &planned.placed;
     let graph = &placed.graph;
@@ -124,17 +126,42 @@ fn placement_in(part: Part, name: &str) -> String {
         ));
         said(format!("To unblock it: {}.", unblock(refused)));
     }
-    let rules: Vec<&str> = placed
-        .order
-        .iter()
-        .map(|&node| &graph.nodes[node])
-        .filter(|node| node.writes.iter().any(|write| buffers.contains(&(write.access.value as usize))))
-        .flat_map(|node| node.rules.iter().copied())
-        .collect();
-    if !rules.is_empty() {
-        said(format!("Rules that led to it: {}.", rules.join(", ")));
+    for node in placed.order.iter().map(|&node| &graph.nodes[node]) {
+        if node.writes.iter().any(|write| buffers.contains(&(write.access.value as usize))) {
+            made(node, rewrites, &mut said);
+        }
     }
     text
+}
+
+/// What the kernel that writes a value was made of, and by which rules, each with what it made of what.
+fn made(node: &KernelNode, rewrites: &RewriteReport, said: &mut impl FnMut(String)) {
+    if !node.location.text.is_empty() {
+        said(format!("Computed by {}, of: {}.", node.label, node.location.text));
+    }
+    if node.rules.is_empty() {
+        return;
+    }
+    said(format!("Rules that led to it: {}.", node.rules.join(", ")));
+    let Some(derivations) = rewrites.derivations.as_deref() else { return };
+    for &made in &node.origins {
+        for (rule, from, to) in derivations.chain(made) {
+            said(format!("  {from} = {to}  ({rule}{})", freedom(rule)));
+        }
+    }
+    if let Some(&made) = node.origins.first()
+        && derivations.repeats(made) > 1
+    {
+        said(format!("  The same was found in {} places of the program.", derivations.repeats(made)));
+    }
+}
+
+/// What a rule may change, if it may change anything.
+fn freedom(rule: &str) -> String {
+    match rewrite::rules::all().iter().find(|other| other.name == rule).map(|rule| rule.freedom) {
+        None | Some(Freedom::Exact) => String::new(),
+        Some(freedom) => format!(", {}", freedom.name()),
+    }
 }
 
 /// Whether a buffer is a value of its own, and not another name for one.

@@ -19,7 +19,7 @@ pub fn json(decisions: &Decisions) -> Value {
     let graph = &placed.graph;
     let peak = decisions.peak();
     let rules: Map<String, Value> =
-        decisions.rules.iter().map(|(rule, uses)| ((*rule).to_string(), json!(uses))).collect();
+        decisions.rewrites.rules.iter().map(|(rule, uses)| ((*rule).to_string(), json!(uses))).collect();
     json!({
         "schema": SCHEMA,
         "name": graph.name,
@@ -67,6 +67,16 @@ pub fn json(decisions: &Decisions) -> Value {
             "unblock": words::unblock(refused),
         })).collect::<Vec<_>>(),
         "rules": rules,
+        "rewrite": {
+            "kernels_before": decisions.rewrites.kernels_before,
+            "kernels_after": decisions.rewrites.kernels_after,
+            "bytes_moved_before": decisions.rewrites.bytes_before,
+            "bytes_moved_after": decisions.rewrites.bytes_after,
+            "regions": decisions.rewrites.regions,
+            "distinct_regions": decisions.rewrites.unique_regions,
+            "nodes": decisions.rewrites.nodes,
+            "overflows": decisions.rewrites.overflows,
+        },
         "peak_step": planned.peak_step,
         "live_at_peak": live_at_peak(decisions).iter().map(|life| json!({
             "values": life.names,

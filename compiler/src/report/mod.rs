@@ -25,13 +25,13 @@ pub use explain::{Became, explain, placement};
 pub use json::{SCHEMA, json};
 pub use kept::Kept;
 pub use text::text;
+pub(crate) use words::grouped;
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
-
 use crate::ir::Location;
 use crate::plan::{Owner, Planned};
+use crate::rewrite::RewriteReport;
 use crate::savings::Savings;
 use crate::types::InputMode;
 
@@ -53,8 +53,8 @@ pub fn trace(kept: &Kept) -> Result<String, NoChart> {
 /// What a report is made from. `pipeline` fills it.
 #[derive(Clone, Copy, Debug)]
 pub struct Decisions<'a> {
-    /// How often each rewrite rule was used, in the order of first use.
-    pub rules: &'a IndexMap<&'static str, usize>,
+    /// What the rewriter did, and how.
+    pub rewrites: &'a RewriteReport,
     pub planned: &'a Planned,
     /// What branches and loops run, innermost first.
     pub bodies: &'a [Planned],

@@ -197,10 +197,10 @@ fn label(step: &str) -> String {
 }
 
 fn rules(decisions: &Decisions, text: &mut String) {
-    let total: usize = decisions.rules.values().sum();
+    let total: usize = decisions.rewrites.rules.values().sum();
     text.push_str(&format!("\n{}\n", count(total, "rewrite")));
     let mut table = Table::new(&[false, true]);
-    for (rule, uses) in decisions.rules {
+    for (rule, uses) in &decisions.rewrites.rules {
         table.row([(*rule).to_string(), grouped(*uses as u64)]);
     }
     table.print(text);

@@ -6,7 +6,7 @@ use crate::place::{Before, Clear, Condition, Proof, Reason, Refused, Root, TieKi
 use crate::savings::{Action, Savings, What};
 
 /// `6,422,528`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

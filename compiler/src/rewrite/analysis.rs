@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use egg::{Analysis, DidMerge, EGraph, Id, Justification};
+use egg::{Analysis, DidMerge, EGraph, Id, Justification, Subst};
 use situ_runtime::point::PointFn;
 use situ_runtime::scalar;
 use smallvec::SmallVec;
@@ -25,6 +25,36 @@ pub(super) const CONGRUENCE: Reason = u16::MAX;
 pub(super) const SOURCE: Reason = u16::MAX - 1;
 /// A function of constants was evaluated.
 pub(super) const FOLDED: Reason = u16::MAX - 2;
+
+/// Two e-nodes that were found to be equal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Union {
+    pub a: Id,
+    pub b: Id,
+    pub reason: Reason,
+    /// The application that found it.
+    pub application: Option<u32>,
+}
+
+/// A rule that was applied.
+#[derive(Clone, Debug)]
+pub(super) struct Application {
+    pub rule: Reason,
+    /// The class it was applied to.
+    pub root: Id,
+    pub matched: Matched,
+    /// E-nodes there were; what was matched is among them.
+    pub nodes: usize,
+}
+
+/// What a rule saw.
+#[derive(Clone, Debug)]
+pub(super) enum Matched {
+    /// A left side, by its number, and the classes of its variables.
+    Left(u16, Subst),
+    /// An e-node.
+    Node(Node),
+}
 
 /// Facts of one class.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +81,13 @@ pub(super) struct Facts {
     pub in_place: Vec<SmallVec<[bool; 8]>>,
     /// What is being done now.
     pub reason: Cell<Reason>,
-    /// Unions as they happened: two e-node ids and why.
-    pub unions: RefCell<Vec<(Id, Id, Reason)>>,
-    /// Why each e-node was made, by id.
-    pub makers: Vec<Reason>,
+    /// The application that is being carried out.
+    pub application: Cell<Option<u32>>,
+    pub applications: Vec<Application>,
+    /// Unions as they happened.
+    pub unions: RefCell<Vec<Union>>,
+    /// Why each e-node was made, by id, and the application that made it.
+    pub makers: Vec<(Reason, Option<u32>)>,
     /// Unions of classes that turned out to disagree on a fact; a rule is wrong if there is one.
     pub disagreements: usize,
 }
@@ -90,8 +123,8 @@ impl Analysis<Node> for Facts {
     fn make(egraph: &mut Egraph, node: &Node, id: Id) -> Data {
         let index = usize::from(id);
         if egraph.analysis.makers.len() <= index {
-            let reason = egraph.analysis.reason.get();
-            egraph.analysis.makers.resize(index + 1, reason);
+            let maker = (egraph.analysis.reason.get(), egraph.analysis.application.get());
+            egraph.analysis.makers.resize(index + 1, maker);
         }
         match node.kind {
             Kind::LEAF | Kind::FUSED => return egraph.analysis.leaves[node.attr as usize].clone(),
@@ -132,7 +165,8 @@ impl Analysis<Node> for Facts {
                 Some(Justification::Congruence) => CONGRUENCE,
                 _ => egraph.analysis.reason.get(),
             };
-            egraph.analysis.unions.borrow_mut().push((a, b, reason));
+            let application = if reason == CONGRUENCE { None } else { egraph.analysis.application.get() };
+            egraph.analysis.unions.borrow_mut().push(Union { a, b, reason, application });
         }
     }
 

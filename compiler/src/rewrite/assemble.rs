@@ -9,27 +9,31 @@ use crate::ops::Op;
 
 pub(super) fn assemble(graph: &Graph, pieces: &[Piece], recipes: &[Recipe]) -> Result<Graph, Fault> {
     let mut new = Rebuild::new(graph);
+    let mut number = 0;
     for piece in pieces {
         match piece {
-            Piece::Region(instance) => place(&mut new, instance, &recipes[instance.region])?,
+            Piece::Region(instance) => {
+                place(&mut new, number, instance, &recipes[instance.region])?;
+                number += 1;
+            }
             Piece::Control(inst) => new.copy(graph.inst(*inst))?,
         }
     }
     new.finish()
 }
 
-fn place(new: &mut Rebuild, instance: &Instance, recipe: &Recipe) -> Result<(), Fault> {
+fn place(new: &mut Rebuild, number: u32, instance: &Instance, recipe: &Recipe) -> Result<(), Fault> {
     let mut results: Vec<Vec<ValueId>> = Vec::with_capacity(recipe.steps.len());
-    let region = instance.region as u32;
-    for step in &recipe.steps {
+    for (at, step) in (0u32..).zip(&recipe.steps) {
+        let made = (number, at);
         let mut operands = Vec::with_capacity(step.operands.len());
         for operand in &step.operands {
             operands.push(resolve(new, instance, &results, *operand)?);
         }
         let location = location(new.source, instance, step);
         let made = match &step.kind {
-            StepKind::Op(op) => append(new, op.clone(), &operands, step, location, region),
-            StepKind::Kernel(_) => kernel(new, &operands, step, location, region)?,
+            StepKind::Op(op) => append(new, op.clone(), &operands, step, location, made),
+            StepKind::Kernel(_) => kernel(new, &operands, step, location, made)?,
         };
         for &(result, inst, position) in &step.values {
             let old = new.source.inst(instance.insts[inst as usize]).results[position as usize];
@@ -59,11 +63,11 @@ fn append(
     operands: &[ValueId],
     step: &Step,
     location: Location,
-    region: u32,
+    made: (u32, u32),
 ) -> Vec<ValueId> {
     let id = new.graph.append_typed(Graph::BODY, op, operands, step.types.clone(), location);
     new.graph.insts[id.index()].rules.clone_from(&step.rules);
-    new.graph.insts[id.index()].origin = Some(region);
+    new.graph.insts[id.index()].origins = vec![made];
     new.graph.inst(id).results.clone()
 }
 
@@ -72,14 +76,14 @@ fn kernel(
     operands: &[ValueId],
     step: &Step,
     location: Location,
-    region: u32,
+    made: (u32, u32),
 ) -> Result<Vec<ValueId>, Fault> {
     let StepKind::Kernel(ops) = &step.kind else { return Err(fault("a kernel has a body")) };
     let op = Op::Kernel {
         results: step.types.iter().map(|ty| ty.dtype).collect(),
         shapes: step.types.iter().map(|ty| ty.shape.clone()).collect(),
     };
-    let results = append(new, op, operands, step, location.clone(), region);
+    let results = append(new, op, operands, step, location.clone(), made);
     let block = new.graph.add_block();
     let mut params = Vec::with_capacity(operands.len());
     for &operand in operands {

@@ -32,8 +32,8 @@ pub(super) fn optimise(graph: Graph, options: &RewriteOptions, report: &mut Rewr
             let (region, inner) = optimize(outline(&graph, inst, region)?, &options)?;
             report.add(&inner);
             let mut region = region.into_graph();
-            // Numbers of regions are those of the program around it.
-            region.insts.iter_mut().for_each(|inst| inst.origin = None);
+            // The record is that of the program around it.
+            region.insts.iter_mut().for_each(|inst| inst.origins.clear());
             regions.push(region);
         }
         control(&mut new, inst, &regions)?;

@@ -16,6 +16,7 @@ mod assemble;
 mod bodies;
 mod cost;
 mod decompose;
+mod derivation;
 mod extract;
 mod fold;
 mod fuse;
@@ -33,10 +34,12 @@ mod tests;
 mod ties;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
+pub use derivation::Derivations;
 pub use rules::{Freedom, Phase, Rule};
 
 use crate::diagnostic::Fault;
@@ -104,7 +107,7 @@ impl RewriteOptions {
 }
 
 /// What rewriting did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RewriteReport {
     /// Rules that contributed to the result, with how often, most first.
     pub rules: IndexMap<&'static str, usize>,
@@ -124,6 +127,8 @@ pub struct RewriteReport {
     pub overflows: usize,
     /// E-nodes of all distinct regions.
     pub nodes: usize,
+    /// How each instruction of the result came of the source.
+    pub derivations: Option<Arc<Derivations>>,
 }
 
 /// Whether the rule of this name joins what the source has apart, so that values may live longer.
@@ -158,19 +163,25 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
     let (result, merged) = if options.merge { siblings::merge(wrapped)? } else { (wrapped, 0) };
     let mut result = result.into_graph();
     report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
-    let instances = pieces.iter().filter_map(|piece| match piece {
-        regions::Piece::Region(instance) => Some(instance),
-        regions::Piece::Control(_) => None,
-    });
-    report.regions = instances.clone().count();
     report.unique_regions = regions.len();
     report.overflows = recipes.iter().filter(|recipe| recipe.overflow).count();
     report.nodes = recipes.iter().map(|recipe| recipe.nodes).sum();
-    for instance in instances {
+    let instances: Vec<regions::Instance> = pieces
+        .into_iter()
+        .filter_map(|piece| match piece {
+            regions::Piece::Region(instance) => Some(instance),
+            regions::Piece::Control(_) => None,
+        })
+        .collect();
+    report.regions = instances.len();
+    for instance in &instances {
         for &(rule, times) in &recipes[instance.region].fired {
             *report.rules.entry(rule).or_default() += times;
         }
     }
+    let chains =
+        recipes.into_iter().map(|recipe| recipe.steps.into_iter().map(|step| step.derived).collect()).collect();
+    report.derivations = Some(Arc::new(Derivations { plain, instances, chains }));
     if merged > 0 {
         report.rules.insert(siblings::MERGED, merged);
     }

@@ -177,7 +177,7 @@ impl<'a> Rebuild<'a> {
         let id = self.graph.append_typed(Graph::BODY, inst.op.clone(), operands, types, inst.location.clone());
         self.graph.insts[id.index()].tie = inst.tie;
         self.graph.insts[id.index()].rules.clone_from(&inst.rules);
-        self.graph.insts[id.index()].origin = inst.origin;
+        self.graph.insts[id.index()].origins.clone_from(&inst.origins);
         let results = self.graph.inst(id).results.clone();
         for (&old, new) in inst.results.iter().zip(results) {
             self.set(old, new);
@@ -257,7 +257,7 @@ impl Copy<'_> {
             let copy = &mut new.graph.insts[id.index()];
             copy.tie = inst.tie;
             copy.rules.clone_from(&inst.rules);
-            copy.origin = inst.origin;
+            copy.origins.clone_from(&inst.origins);
             self.regions(new, inst, id)?;
             for (position, &result) in inst.results.iter().enumerate() {
                 let value = new.graph.inst(id).results[position];
@@ -373,7 +373,7 @@ pub(super) fn wrap(graph: Graph) -> Result<PureGraph, Fault> {
         new.graph.blocks[block.index()].yields = new.graph.inst(core).results.clone();
         new.graph.insts[id.index()].regions.push(block);
         new.graph.insts[id.index()].rules.clone_from(&inst.rules);
-        new.graph.insts[id.index()].origin = inst.origin;
+        new.graph.insts[id.index()].origins.clone_from(&inst.origins);
         let results = new.graph.inst(id).results.clone();
         for (&old, result) in inst.results.iter().zip(results) {
             new.set(old, result);

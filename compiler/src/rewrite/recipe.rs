@@ -6,7 +6,8 @@ use situ_runtime::scalar;
 use smallvec::SmallVec;
 
 use super::RewriteOptions;
-use super::analysis::{CONGRUENCE, Data, Egraph, FOLDED, Facts, Reason, SOURCE, op_of};
+use super::analysis::{Data, Egraph, Facts, SOURCE, op_of};
+use super::derivation::{Account, Derived, History};
 use super::extract::{self, Choice, Roots, Work};
 use super::fuse::{self, Fused};
 use super::language::{Kind, Node};
@@ -64,6 +65,8 @@ pub(super) struct Step {
     /// Values of the region that its results are: (result, instruction, position).
     pub values: Vec<(u32, u32, u32)>,
     pub rules: Vec<&'static str>,
+    /// How it came of the source, step by step.
+    pub derived: Vec<Derived>,
 }
 
 /// The optimised form of a region.
@@ -107,8 +110,9 @@ fn attempt(
         // Rules made a circle that the greedy start did not find a way out of; without rules there is none.
         return if rewrite { Ok(Err(Overflow)) } else { Err(fault("a region has no program")) };
     }
-    let writer =
-        Writer { table: &table, choice: &choice, sources: sources(&table, &values), history: History::of(&table) };
+    let sources = sources(&table, &values);
+    let history = History::of(&table, &sources);
+    let writer = Writer { table: &table, choice: &choice, sources: &sources, history };
     writer.write(program.work, &roots.classes).map(Ok)
 }
 
@@ -227,80 +231,29 @@ fn sources(table: &Table, values: &[Vec<Id>]) -> Vec<Vec<(u32, u32, usize)>> {
     sources
 }
 
-/// The forest of unions.
-struct History {
-    edges: Vec<Vec<(usize, usize)>>,
-    reasons: Vec<Reason>,
-}
-
-impl History {
-    fn of(table: &Table) -> History {
-        let unions = table.egraph.analysis.unions.borrow();
-        let mut edges = vec![Vec::new(); table.egraph.nodes().len()];
-        for (at, &(a, b, _)) in unions.iter().enumerate() {
-            edges[usize::from(a)].push((usize::from(b), at));
-            edges[usize::from(b)].push((usize::from(a), at));
-        }
-        History { edges, reasons: unions.iter().map(|&(.., reason)| reason).collect() }
-    }
-
-    /// Unions on the way from `from` to `to`, in that order.
-    fn path(&self, from: usize, to: usize) -> Vec<usize> {
-        let mut came: Vec<Option<(usize, usize)>> = vec![None; self.edges.len()];
-        let mut stack = vec![from];
-        while let Some(at) = stack.pop() {
-            if at == to {
-                break;
-            }
-            for &(next, edge) in &self.edges[at] {
-                if next != from && came[next].is_none() {
-                    came[next] = Some((at, edge));
-                    stack.push(next);
-                }
-            }
-        }
-        let mut path = Vec::new();
-        let mut at = to;
-        while let Some((before, edge)) = came[at] {
-            path.push(edge);
-            at = before;
-        }
-        path.reverse();
-        path
-    }
-}
-
 struct Writer<'a> {
     table: &'a Table<'a>,
     choice: &'a Choice,
-    sources: Vec<Vec<(u32, u32, usize)>>,
-    history: History,
+    sources: &'a [Vec<(u32, u32, usize)>],
+    history: History<'a>,
 }
 
-/// What is counted while a recipe is written.
-struct Account {
-    /// Unions already counted.
-    edges: Vec<bool>,
-    /// E-nodes whose making was counted.
-    makers: Vec<bool>,
-    fired: indexmap::IndexMap<&'static str, usize>,
-}
-
-impl Account {
-    fn count(&mut self, rule: &'static str) {
-        *self.fired.entry(rule).or_default() += 1;
+/// The rules of a derivation, each once.
+fn names(derived: &[Derived]) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for step in derived {
+        if !names.contains(&step.rule) {
+            names.push(step.rule);
+        }
     }
+    names
 }
 
 impl Writer<'_> {
     fn write(&self, work: Vec<Work>, roots: &[u32]) -> Result<Recipe, Fault> {
         let mut recipe = Recipe { nodes: self.table.egraph.nodes().len(), ..Recipe::default() };
         let mut places: Vec<Option<Ref>> = vec![None; self.table.entries.len()];
-        let mut account = Account {
-            edges: vec![false; self.history.reasons.len()],
-            makers: vec![false; self.table.egraph.nodes().len()],
-            fired: indexmap::IndexMap::new(),
-        };
+        let mut account = Account::default();
         for work in &work {
             let (class, step) = match work {
                 Work::Op(class) => match self.op(*class, &mut places, &mut account)? {
@@ -318,7 +271,7 @@ impl Writer<'_> {
             if !matches!(place, Ref::Step(..)) {
                 // A value that turned out to be an input of the region still says by which rule.
                 if let Some(way) = self.way(root) {
-                    self.explain(root, way.id, &mut account);
+                    self.history.derive(root, way.id, &mut account);
                 }
             }
         }
@@ -372,10 +325,11 @@ impl Writer<'_> {
         let node = &self.table.egraph.nodes()[way.id];
         let op = op_of(self.table.egraph, node).ok_or_else(|| fault("a node is no op"))?;
         let operands = way.children.iter().map(|&child| self.place(child, places)).collect::<Result<_, _>>()?;
-        let rules = self.explain(class, way.id, account);
+        let derived = self.history.derive(class, way.id, account);
+        let rules = names(&derived);
         let types = self.types(class);
         let (sources, values) = self.stands_for(&[class], class, types.len());
-        Ok(Some(Step { kind: StepKind::Op(op), operands, types, sources, values, rules }))
+        Ok(Some(Step { kind: StepKind::Op(op), operands, types, sources, values, rules, derived }))
     }
 
     fn kernel(
@@ -388,7 +342,7 @@ impl Writer<'_> {
         let loads = fused.loads();
         let operands = loads.iter().map(|&load| self.place(load, places)).collect::<Result<_, _>>()?;
         let mut ops: Vec<InnerOp> = Vec::new();
-        let mut rules: Vec<&'static str> = Vec::new();
+        let mut derived: Vec<Derived> = Vec::new();
         let mut classes: Vec<u32> = Vec::new();
         let mut root = None;
         // A value needed before and after the core is computed twice, with a place for each.
@@ -417,9 +371,9 @@ impl Writer<'_> {
                         classes.push(memory);
                     }
                     if let Some(origin) = self.table.origin(member, way) {
-                        for rule in self.explain(memory, origin, account) {
-                            if !rules.contains(&rule) {
-                                rules.push(rule);
+                        for step in self.history.derive(memory, origin, account) {
+                            if !derived.contains(&step) {
+                                derived.push(step);
                             }
                         }
                     }
@@ -430,6 +384,7 @@ impl Writer<'_> {
         if root.is_none() {
             return Err(fault("a kernel is empty"));
         }
+        let mut rules = names(&derived);
         if ops.len() > 1 {
             rules.push("fuse");
             for _ in 1..ops.len() {
@@ -437,7 +392,7 @@ impl Writer<'_> {
             }
         }
         let (sources, values) = self.stands_for(&classes, class, 1);
-        Ok(Step { kind: StepKind::Kernel(ops), operands, types: self.types(class), sources, values, rules })
+        Ok(Step { kind: StepKind::Kernel(ops), operands, types: self.types(class), sources, values, rules, derived })
     }
 
     fn inner_operand(
@@ -483,45 +438,5 @@ impl Writer<'_> {
         insts.sort_unstable();
         insts.dedup();
         (insts, values)
-    }
-
-    /// Rules that led from the region's values in a class to the chosen e-node. Each union counts once.
-    fn explain(&self, class: u32, chosen: usize, account: &mut Account) -> Vec<&'static str> {
-        let mut names: Vec<&'static str> = Vec::new();
-        let note = |reason: Reason, names: &mut Vec<&'static str>| {
-            let name = match reason {
-                SOURCE | CONGRUENCE => None,
-                FOLDED => rules::reason_name(FOLDED),
-                rule if matches!(rules::all()[rule as usize].phase, Phase::Algebra | Phase::Merge) => {
-                    rules::reason_name(rule)
-                }
-                _ => None,
-            };
-            if let Some(name) = name
-                && !names.contains(&name)
-            {
-                names.push(name);
-            }
-            name
-        };
-        for &(_, _, source) in &self.sources[class as usize] {
-            for edge in self.history.path(source, chosen) {
-                let name = note(self.history.reasons[edge], &mut names);
-                if let Some(name) = name
-                    && !std::mem::replace(&mut account.edges[edge], true)
-                {
-                    account.count(name);
-                }
-            }
-        }
-        if self.sources[class as usize].is_empty() {
-            let name = note(self.table.maker(chosen), &mut names);
-            if let Some(name) = name
-                && !std::mem::replace(&mut account.makers[chosen], true)
-            {
-                account.count(name);
-            }
-        }
-        names
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Region {
 }
 
 /// One place of the graph where a region stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Instance {
     /// Position in the list of distinct regions.
     pub region: usize,

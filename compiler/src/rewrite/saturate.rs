@@ -5,7 +5,7 @@
 
 use egg::{Id, Searcher};
 
-use super::analysis::Egraph;
+use super::analysis::{Application, Egraph, Matched, Reason};
 use super::plan::{self, Plan};
 use super::rules::{self, Body, Match, Phase};
 
@@ -26,13 +26,22 @@ pub(super) fn saturate(egraph: &mut Egraph, phase: Phase, admitted: &[bool], lim
     for _ in 0..limits.iterations {
         let (nodes, unions) = (egraph.nodes().len(), egraph.analysis.unions.borrow().len());
         let found = search(egraph, phase, admitted, limits)?;
-        for (number, root, plan) in found {
-            egraph.analysis.reason.set(number);
+        for Finding { rule, root, plan, matched } in found {
+            let application = egraph.analysis.applications.len() as u32;
+            let before = egraph.nodes().len();
+            egraph.analysis.applications.push(Application { rule, root, matched, nodes: before });
+            egraph.analysis.reason.set(rule);
+            egraph.analysis.application.set(Some(application));
+            let mut changed = false;
             if let Some(result) = plan::instantiate(egraph, &plan) {
                 let (from, to) = (&egraph[root].data, &egraph[result].data);
                 if from.types == to.types && from.inner == to.inner {
-                    egraph.union(root, result);
+                    changed = egraph.union(root, result);
                 }
+            }
+            egraph.analysis.application.set(None);
+            if !changed && egraph.nodes().len() == before {
+                egraph.analysis.applications.pop();
             }
             if egraph.nodes().len() > limits.nodes {
                 return Err(Overflow);
@@ -46,10 +55,21 @@ pub(super) fn saturate(egraph: &mut Egraph, phase: Phase, admitted: &[bool], lim
     Ok(())
 }
 
-pub(super) type Found = Vec<(u16, Id, Plan)>;
+/// What a rule wants to add to a class.
+pub(super) struct Finding {
+    pub rule: Reason,
+    pub root: Id,
+    pub plan: Plan,
+    pub matched: Matched,
+}
 
-pub(super) fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &Limits) -> Result<Found, Overflow> {
-    let mut found = Found::new();
+pub(super) fn search(
+    egraph: &Egraph,
+    phase: Phase,
+    admitted: &[bool],
+    limits: &Limits,
+) -> Result<Vec<Finding>, Overflow> {
+    let mut found: Vec<Finding> = Vec::new();
     for (number, rule) in rules::all().iter().enumerate().filter(|(n, rule)| rule.phase == phase && admitted[*n]) {
         match &rule.body {
             Body::Structural { kinds, planner } => {
@@ -58,15 +78,18 @@ pub(super) fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &
                     classes.sort_unstable();
                     for class in classes {
                         for node in egraph[class].iter().filter(|node| node.kind == *kind) {
-                            found.extend(
-                                planner(egraph, class, node).into_iter().map(|plan| (number as u16, class, plan)),
-                            );
+                            found.extend(planner(egraph, class, node).into_iter().map(|plan| Finding {
+                                rule: number as Reason,
+                                root: class,
+                                plan,
+                                matched: Matched::Node(node.clone()),
+                            }));
                         }
                     }
                 }
             }
             Body::Pattern { left, right, guard } => {
-                for left in left {
+                for (at, left) in left.iter().enumerate() {
                     let possible =
                         left.kinds.iter().all(|kind| egraph.classes_for_op(kind).is_some_and(|ids| ids.len() > 0));
                     if !possible {
@@ -78,7 +101,12 @@ pub(super) fn search(egraph: &Egraph, phase: Phase, admitted: &[bool], limits: &
                         for subst in &class.substs {
                             let m = Match { egraph, root: class.eclass, left, subst };
                             if m.numbers_hold() && guard(&m) {
-                                found.extend(m.plan(right).map(|plan| (number as u16, class.eclass, plan)));
+                                found.extend(m.plan(right).map(|plan| Finding {
+                                    rule: number as Reason,
+                                    root: class.eclass,
+                                    plan,
+                                    matched: Matched::Left(at as u16, subst.clone()),
+                                }));
                             }
                         }
                     }

@@ -264,7 +264,8 @@ fn kernel<'a>(new: &mut Rebuild<'a>, graph: &'a Graph, unit: &Unit) -> Result<()
     new.graph.blocks[block.index()].yields = yields;
     new.graph.insts[id.index()].regions.push(block);
     new.graph.insts[id.index()].rules = rules;
-    new.graph.insts[id.index()].origin = graph.inst(unit.members[0]).origin;
+    let origins = unit.members.iter().flat_map(|&member| &graph.inst(member).origins).copied().collect();
+    new.graph.insts[id.index()].origins = origins;
     let results = new.graph.inst(id).results.clone();
     for (&old, result) in unit.results.iter().zip(results) {
         new.set(old, result);

@@ -137,8 +137,8 @@ impl<'a> Table<'a> {
         Some(origin.id)
     }
 
-    /// Why an e-node was made.
-    pub fn maker(&self, id: usize) -> Reason {
-        self.egraph.analysis.makers.get(id).copied().unwrap_or(SOURCE)
+    /// Why an e-node was made, and the application that made it.
+    pub fn maker(&self, id: usize) -> (Reason, Option<u32>) {
+        self.egraph.analysis.makers.get(id).copied().unwrap_or((SOURCE, None))
     }
 }

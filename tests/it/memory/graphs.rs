@@ -79,6 +79,7 @@ impl Builder {
             location: Location::default(),
             flops: 0,
             rules: Vec::new(),
+            origins: Vec::new(),
         });
     }
 

@@ -1,9 +1,9 @@
 //! Every reason for a refusal, each by the smallest graph that shows it, as the report tells it.
 
-use indexmap::IndexMap;
 use situ::lower::KernelGraph;
 use situ::place::{Condition, PlaceOptions, Reason};
 use situ::report::{self, Aliasing, Decisions};
+use situ::rewrite::RewriteReport;
 use situ::savings::Savings;
 use situ::types::InputMode::{Donate, InOut, Read};
 
@@ -15,9 +15,9 @@ fn told(graph: &KernelGraph, options: &PlaceOptions) -> (String, Vec<&'static st
     examine(&with);
     let without = planned(graph, &PlaceOptions { inplace: false, ..options.clone() });
     examine(&without);
-    let rules = IndexMap::new();
+    let rewrites = RewriteReport::default();
     let decisions = Decisions {
-        rules: &rules,
+        rewrites: &rewrites,
         planned: &with,
         bodies: &[],
         savings: &Savings { without_inplace: without.arena_bytes, ..Savings::default() },
@@ -258,10 +258,10 @@ fn every_condition_is_proved() {
     b.finish(p, e);
     let plan = planned(&b.graph, &PlaceOptions::default());
     examine(&plan);
-    let rules = IndexMap::new();
+    let rewrites = RewriteReport::default();
     let aliasing = Aliasing::default();
     let decisions = Decisions {
-        rules: &rules,
+        rewrites: &rewrites,
         planned: &plan,
         bodies: &[],
         savings: &Savings::default(),

@@ -374,13 +374,13 @@ impl AsWritten<'_> {
             }
             let buffer = self.out.add_buffer(graph.display(value), ty.clone(), BufferKind::Temporary);
             let origin =
-                Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), region: None };
+                Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), origins: Vec::new() };
             self.copy(access, whole(buffer, &ty), None, origin)?;
             moved.push((own, buffer, ty));
         }
         for (own, buffer, ty) in moved {
             let origin =
-                Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), region: None };
+                Origin { label: "final".into(), location: Location::default(), rules: Vec::new(), origins: Vec::new() };
             let layout = Layout::dense(&ty.shape);
             let first = Made { nodes: self.out.nodes.len(), buffers: self.out.buffers.len() };
             let source = Source::Memory { buffer, layout: layout.clone() };
@@ -406,8 +406,12 @@ impl AsWritten<'_> {
             let free = taken.iter().all(|other| other.value != access.value || is_clear(other, &access));
             if !in_arena || !access.layout.is_dense() || !free {
                 let buffer = self.out.add_buffer(graph.display(output.value), ty.clone(), BufferKind::Temporary);
-                let origin =
-                    Origin { label: "output".into(), location: Location::default(), rules: Vec::new(), region: None };
+                let origin = Origin {
+                    label: "output".into(),
+                    location: Location::default(),
+                    rules: Vec::new(),
+                    origins: Vec::new(),
+                };
                 self.copy(access, whole(buffer, &ty), None, origin)?;
                 access = whole(buffer, &ty);
             }

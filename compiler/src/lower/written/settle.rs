@@ -34,7 +34,7 @@ impl AsWritten<'_> {
                 label: origin.label.clone(),
                 location: origin.location.clone(),
                 rules: Vec::new(),
-                region: None,
+                origins: Vec::new(),
             };
             self.copy(from, whole(buffer, ty), None, aside)?;
             from = whole(buffer, ty);

@@ -13,7 +13,7 @@ use super::super::analysis::{Egraph, op_of};
 use super::super::language::Kind;
 use super::super::recipe::build;
 use super::super::rules::{self, Freedom, Phase};
-use super::super::saturate::{Limits, search};
+use super::super::saturate::{Finding, Limits, search};
 use super::super::{decompose, plan, regions};
 use super::*;
 use crate::eval::evaluate_op;
@@ -113,7 +113,7 @@ fn applications(name: &str, lines: &str) -> Vec<(Tensor, Tensor)> {
     let limits = Limits { nodes: 10_000, iterations: 1 };
     let found = search(&egraph, rule.phase, &admitted, &limits).expect("a small case");
     let mut pairs = Vec::new();
-    for (_, root, plan) in found {
+    for Finding { root, plan, .. } in found {
         let Some(result) = plan::instantiate(&mut egraph, &plan) else { continue };
         if egraph[root].data.types == egraph[result].data.types {
             pairs.push((value(&egraph, root, &leaves), value(&egraph, result, &leaves)));
