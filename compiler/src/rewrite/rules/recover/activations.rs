@@ -6,8 +6,7 @@ use super::super::{Rule, guarded, pattern};
 use crate::types::DType;
 
 /// The argument of `tanh` that every spelling of its gelu leads to.
-const GELU_TANH: &str =
-    "(tanh (mul (add ?x (mul (mul ?x (mul ?x ?x)) 0.044715)) 0.7978845608028654))";
+const GELU_TANH: &str = "(tanh (mul (add ?x (mul (mul ?x (mul ?x ?x)) 0.044715)) 0.7978845608028654))";
 
 pub(super) fn rules() -> Vec<Rule> {
     vec![
@@ -22,14 +21,9 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         // Where the exponential overflows, the quotient is zero and the product nearly so; the range of `f16` is too small
         // to call it that.
-        guarded(
-            "sigmoid-quotient",
-            "(div ?a (add (exp (neg ?x)) 1))",
-            "(mul ?a (sigmoid ?x))",
-            Ulp,
-            "not f16",
-            |m| m.root_ty().dtype != DType::F16,
-        ),
+        guarded("sigmoid-quotient", "(div ?a (add (exp (neg ?x)) 1))", "(mul ?a (sigmoid ?x))", Ulp, "not f16", |m| {
+            m.root_ty().dtype != DType::F16
+        }),
         guarded(
             "sigmoid-quotient-scaled",
             "(div ?a (add (exp (mul ?x ?c)) 1))",
@@ -113,7 +107,12 @@ pub(super) fn rules() -> Vec<Rule> {
         pattern("softplus-threshold", "(where (gt ?x 20) ?x (log1p (exp ?x)))", "(softplus ?x)", Ulp),
         pattern("softplus-in-range", "(add (relu ?x) (log1p (exp (neg (abs ?x)))))", "(softplus ?x)", Ulp),
         // A logarithm of one and something small has lost the digits of what is small.
-        pattern("softplus-in-range-log", "(add (relu ?x) (log (add (exp (neg (abs ?x))) 1)))", "(softplus ?x)", Reassociate),
+        pattern(
+            "softplus-in-range-log",
+            "(add (relu ?x) (log (add (exp (neg (abs ?x))) 1)))",
+            "(softplus ?x)",
+            Reassociate,
+        ),
         pattern("softplus", "(log1p (exp ?x))", "(softplus ?x)", Reassociate),
         pattern("softplus-log", "(log (add (exp ?x) 1))", "(softplus ?x)", Reassociate),
         pattern("mish", "(mul ?x (tanh (softplus ?x)))", "(mish ?x)", Ulp),

@@ -39,6 +39,22 @@ pub(super) fn rules() -> Vec<Rule> {
             slice_repeated,
         ),
         structural(
+            "repeat-narrow",
+            "expand(x) => reshape(expand(reshape(x)))",
+            "the result has axes of extent 1, which the inner expand leaves out",
+            Exact,
+            &[Kind::EXPAND],
+            repeat_narrow,
+        ),
+        structural(
+            "matmul-of-merged",
+            "matmul(reshape(x), reshape(y)) => reshape(matmul(x, y))",
+            "both reshapes merge the same leading axes and keep the last two",
+            Exact,
+            &[Kind::MATMUL],
+            matmul_of_merged,
+        ),
+        structural(
             "mask-compared",
             "cast(b) == 0 => not(b), cast(b) != 0 => b",
             "b is bool",
@@ -92,6 +108,44 @@ fn slice_repeated(egraph: &Egraph, class: Id, node: &Node) -> Plans {
             (axis + own.len()).checked_sub(shape.len()).is_none_or(|axis| own[axis] == 1)
         })
         .map(|inner| Plan::op(Op::Expand { shape: shape.clone() }, [Plan::Class(inner.children[0])]))
+        .collect()
+}
+
+/// Repeated heads with an axis of extent 1 beside them are repeated heads.
+fn repeat_narrow(egraph: &Egraph, class: Id, node: &Node) -> Plans {
+    let (own, shape) = (&ty(egraph, node.children[0]).shape, &ty(egraph, class).shape);
+    let wide: Vec<usize> = shape.iter().copied().filter(|&extent| extent != 1).collect();
+    if wide.len() == shape.len() || wide.is_empty() {
+        return Plans::new();
+    }
+    let lead = shape.len() - own.len();
+    let kept: Vec<usize> = (lead..shape.len()).filter(|&axis| shape[axis] != 1).map(|axis| own[axis - lead]).collect();
+    let narrow = Plan::reshape(Plan::Class(node.children[0]), &kept);
+    [Plan::reshape(Plan::op(Op::Expand { shape: wide }, [narrow]), shape)].into_iter().collect()
+}
+
+/// Heads and batch merged into one axis would have to be copied to be so; the matmul reads them where they are.
+fn matmul_of_merged(egraph: &Egraph, class: Id, node: &Node) -> Plans {
+    let (a, b) = (node.children[0], node.children[1]);
+    let rank = ty(egraph, a).rank();
+    if rank < 3 || ty(egraph, b).rank() != rank {
+        return Plans::new();
+    }
+    // Only what a reshape merges: what it splits is another rule's, which keeps repeated heads apart.
+    let merged = |of: Id| {
+        let last = ty(egraph, of).shape[rank - 2..].to_vec();
+        nodes(egraph, of, Kind::RESHAPE)
+            .map(|node| node.children[0])
+            .filter(move |&x| ty(egraph, x).rank() > rank && ty(egraph, x).shape.ends_with(&last))
+    };
+    let batch = |of: Id| &ty(egraph, of).shape[..ty(egraph, of).rank() - 2];
+    merged(a)
+        .find_map(|x| merged(b).find(|&y| batch(y) == batch(x)).map(|y| (x, y)))
+        .map(|(x, y)| {
+            let product = Plan::op(Op::MatMul {}, [Plan::Class(x), Plan::Class(y)]);
+            Plan::reshape(product, &ty(egraph, class).shape)
+        })
+        .into_iter()
         .collect()
 }
 

@@ -52,14 +52,15 @@ fn both_orders(egraph: &Egraph, class: Id, function: PointFn) -> impl Iterator<I
 
 /// Operand and axes of a reduction in a class that keeps its axes.
 fn reduced(egraph: &Egraph, class: Id, function: ReduceFn) -> impl Iterator<Item = (Id, Vec<usize>)> + '_ {
-    egraph[class].iter().filter(move |node| node.kind == Kind::REDUCE || node.kind.reduction() == Some(function)).filter_map(
-        move |node| match op_of(egraph, node) {
+    egraph[class]
+        .iter()
+        .filter(move |node| node.kind == Kind::REDUCE || node.kind.reduction() == Some(function))
+        .filter_map(move |node| match op_of(egraph, node) {
             Some(Op::Reduce { function: found, axes, keepdim: true }) if found == function => {
                 Some((egraph.find(node.children[0]), axes))
             }
             _ => None,
-        },
-    )
+        })
 }
 
 /// Whether a class is a reduction of another one over these axes.

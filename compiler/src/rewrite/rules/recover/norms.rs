@@ -147,8 +147,8 @@ fn scaled_last(d: Id, root: Id, w: Id) -> Plan {
 fn scaled_root(egraph: &Egraph, _: Id, node: &Node) -> Plans {
     let mut plans = Plans::new();
     for (d, scaled) in operands(egraph, node) {
-        let found = both_orders(egraph, scaled, PointFn::Mul)
-            .find(|&(root, _)| root_mean_square(egraph, root, d).is_some());
+        let found =
+            both_orders(egraph, scaled, PointFn::Mul).find(|&(root, _)| root_mean_square(egraph, root, d).is_some());
         plans.extend(found.map(|(root, w)| scaled_last(d, root, w)));
     }
     plans

@@ -228,10 +228,8 @@ fn parts(egraph: &Egraph, class: Id, node: &Node) -> Option<Plan> {
                         continue;
                     }
                     let TypeOf { half, .. } = type_of(egraph, x)?;
-                    let sin = Plan::point(
-                        PointFn::Mul,
-                        [spread(egraph, d, pairs, half)?, signs(ty(egraph, x).dtype, pairs)],
-                    );
+                    let sin =
+                        Plan::point(PointFn::Mul, [spread(egraph, d, pairs, half)?, signs(ty(egraph, x).dtype, pairs)]);
                     let whole = rotated(egraph, x, pairs, spread(egraph, c, pairs, half)?, sin)?;
                     return Some(Plan::reshape(whole, &ty(egraph, class).shape));
                 }
@@ -252,7 +250,9 @@ fn whole(egraph: &Egraph, class: Id, straight: Id, turned: Id) -> Option<Plan> {
             for (x, pairs, _) in part(egraph, a).into_iter().filter(|&(_, pairs, at)| pairs == by && at == 0) {
                 let second = |class: Id| part(egraph, class).contains(&(x, pairs, 1));
                 let negated = unary(egraph, p, PointFn::Neg).any(second);
-                let Some((_, c)) = factors(egraph, straight).into_iter().find(|&(other, _)| other == x) else { continue };
+                let Some((_, c)) = factors(egraph, straight).into_iter().find(|&(other, _)| other == x) else {
+                    continue;
+                };
                 if !negated && !second(p) {
                     continue;
                 }

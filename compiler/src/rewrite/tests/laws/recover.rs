@@ -79,11 +79,11 @@ pub(super) const APPLIES: &[Case] = &[
         "hard-swish-sigmoid",
         "input %x: f32[4, 8]; %a = mul %x, 0.16666667; %b = add %a, 0.5; %c = relu %b; %d = min %c, 1.0; %r = mul %x, %d",
     ),
+    ("hard-sigmoid", "input %x: f32[4, 8]; %a = mul %x, 0.16666667; %b = add %a, 0.5; %c = relu %b; %r = min %c, 1.0"),
     (
-        "hard-sigmoid",
-        "input %x: f32[4, 8]; %a = mul %x, 0.16666667; %b = add %a, 0.5; %c = relu %b; %r = min %c, 1.0",
+        "softplus-guarded",
+        "input %x: f32[4, 8]; %y = mul %x, 20.0; %c = gt %y, 20.0; %s = softplus %y; %r = where %c, %y, %s",
     ),
-    ("softplus-guarded", "input %x: f32[4, 8]; %y = mul %x, 20.0; %c = gt %y, 20.0; %s = softplus %y; %r = where %c, %y, %s"),
     (
         "softplus-threshold",
         "input %x: f32[4, 8]; %y = mul %x, 20.0; %c = gt %y, 20.0; %e = exp %y; %s = log1p %e; %r = where %c, %y, %s",
@@ -196,8 +196,21 @@ pub(super) const APPLIES: &[Case] = &[
          %h = reshape %a {shape=[4, 2, 3]}; %q = permute %h {axes=[1, 0, 2]}; %s = matmul %q, %k; %r = mul %s, 0.57735026",
     ),
     ("scale-repeated", "input %x: f32[4, 1, 8]; %e = expand %x {shape=[4, 3, 8]}; %r = mul 0.3, %e"),
-    ("slice-repeated", "input %x: f32[4, 1]; %e = expand %x {shape=[2, 4, 6]}; %r = slice %e {axis=2, start=5, end=0, step=-2}"),
-    ("slice-repeated", "input %x: f32[4, 6]; %e = expand %x {shape=[5, 4, 6]}; %r = slice %e {axis=0, start=1, end=3, step=1}"),
+    (
+        "slice-repeated",
+        "input %x: f32[4, 1]; %e = expand %x {shape=[2, 4, 6]}; %r = slice %e {axis=2, start=5, end=0, step=-2}",
+    ),
+    (
+        "slice-repeated",
+        "input %x: f32[4, 6]; %e = expand %x {shape=[5, 4, 6]}; %r = slice %e {axis=0, start=1, end=3, step=1}",
+    ),
+    ("repeat-narrow", "input %x: f32[4, 1, 8]; %r = expand %x {shape=[2, 4, 1, 8]}"),
+    ("repeat-narrow", "input %x: f32[4, 1, 1, 8]; %r = expand %x {shape=[4, 3, 1, 8]}"),
+    (
+        "matmul-of-merged",
+        "input %x: f32[2, 3, 4, 5]; input %y: f32[2, 3, 5, 2]; %a = reshape %x {shape=[6, 4, 5]}; \
+         %b = reshape %y {shape=[6, 5, 2]}; %r = matmul %a, %b",
+    ),
     ("mask-compared", "input %x: bool[4, 8]; %c = cast %x {to=i64}; %r = eq %c, 0"),
     ("mask-compared", "input %x: bool[4, 8]; %c = cast %x {to=f32}; %r = ne 0.0, %c"),
     (
@@ -240,8 +253,14 @@ pub(super) const APPLIES: &[Case] = &[
 pub(super) const FORBIDDEN: &[Case] = &[
     ("sigmoid-scaled", "input %x: f32[4, 8]; %n = mul %x, 1.702; %e = exp %n; %a = add %e, 1.0; %r = reciprocal %a"),
     ("sigmoid-quotient", "input %x: f16[4, 8]; %n = neg %x; %e = exp %n; %a = add %e, 1.0; %r = div %x, %a"),
-    ("sigmoid-quotient-scaled", "input %x: f16[4, 8]; %n = mul %x, -2.0; %e = exp %n; %a = add %e, 1.0; %r = div %x, %a"),
-    ("sigmoid-quotient-scaled", "input %x: f32[4, 8]; %n = mul %x, 2.0; %e = exp %n; %a = add %e, 1.0; %r = div %x, %a"),
+    (
+        "sigmoid-quotient-scaled",
+        "input %x: f16[4, 8]; %n = mul %x, -2.0; %e = exp %n; %a = add %e, 1.0; %r = div %x, %a",
+    ),
+    (
+        "sigmoid-quotient-scaled",
+        "input %x: f32[4, 8]; %n = mul %x, 2.0; %e = exp %n; %a = add %e, 1.0; %r = div %x, %a",
+    ),
     (
         "mean-of-sum",
         "input %x: f64[4, 3]; %s = reduce %x {function=sum, axes=[1], keepdim=true}; %r = mul %s, 0.3333333",
@@ -343,7 +362,21 @@ pub(super) const FORBIDDEN: &[Case] = &[
     ),
     ("scale-into-projection", "input %q: f32[4, 6]; input %k: f32[6, 3]; %s = matmul %q, %k; %r = mul %s, 0.5"),
     ("scale-repeated", "input %x: f32[4, 1, 8]; input %c: f32[]; %e = expand %x {shape=[4, 3, 8]}; %r = mul %c, %e"),
-    ("slice-repeated", "input %x: f32[4, 6]; %e = expand %x {shape=[2, 4, 6]}; %r = slice %e {axis=2, start=1, end=4, step=1}"),
+    (
+        "slice-repeated",
+        "input %x: f32[4, 6]; %e = expand %x {shape=[2, 4, 6]}; %r = slice %e {axis=2, start=1, end=4, step=1}",
+    ),
+    ("repeat-narrow", "input %x: f32[4, 1, 8]; %r = expand %x {shape=[2, 4, 3, 8]}"),
+    (
+        "matmul-of-merged",
+        "input %x: f32[2, 3, 4, 5]; input %y: f32[3, 2, 5, 2]; %a = reshape %x {shape=[6, 4, 5]}; \
+         %b = reshape %y {shape=[6, 5, 2]}; %r = matmul %a, %b",
+    ),
+    (
+        "matmul-of-merged",
+        "input %x: f32[2, 3, 4, 5]; input %y: f32[2, 3, 2, 5]; %a = reshape %x {shape=[6, 4, 5]}; \
+         %b = reshape %y {shape=[6, 5, 2]}; %r = matmul %a, %b",
+    ),
     ("mask-compared", "input %x: i32[4, 8]; %c = cast %x {to=i64}; %r = eq %c, 0"),
     ("mask-compared", "input %x: bool[4, 8]; %c = cast %x {to=i64}; %r = eq %c, 1"),
     (
