@@ -22,6 +22,19 @@ pub(super) fn rules() -> Vec<Rule> {
             "?c is a constant from 2^-12 to 1, and ?x is a view of a matmul by a weight, with or without a bias",
             |m| m.ty("c").rank() == 0 && m.number("c").is_some_and(is_small) && is_projection(m.egraph, m.id("x"), 8),
         ),
+        // The one factor that is left is the product of both, so the terms of the sums keep their range.
+        guarded(
+            "scale-on-one-side",
+            "(matmul (mul ?x ?a) (mul ?y ?b))",
+            "(matmul (mul ?x (mul ?a ?b)) ?y)",
+            Fold,
+            "?a, ?b and their product are constants from 2^-12 to 1",
+            |m| {
+                let scalars = m.ty("a").rank() == 0 && m.ty("b").rank() == 0 && m.root_ty().dtype.is_float();
+                let factors = m.number("a").zip(m.number("b"));
+                scalars && factors.is_some_and(|(a, b)| [a, b, a * b].into_iter().all(is_small))
+            },
+        ),
         structural(
             "scale-repeated",
             "expand(x) * c => expand(x * c)",
@@ -39,12 +52,12 @@ pub(super) fn rules() -> Vec<Rule> {
             slice_repeated,
         ),
         structural(
-            "repeat-narrow",
-            "expand(x) => reshape(expand(reshape(x)))",
-            "the result has axes of extent 1, which the inner expand leaves out",
+            "permute-repeated",
+            "permute(reshape(expand(x))) => reshape(permute(expand(reshape(x))))",
+            "the last two axes are swapped; the inner expand leaves out axes of extent 1",
             Exact,
-            &[Kind::EXPAND],
-            repeat_narrow,
+            &[Kind::PERMUTE],
+            permute_repeated,
         ),
         structural(
             "matmul-of-merged",
@@ -111,17 +124,33 @@ fn slice_repeated(egraph: &Egraph, class: Id, node: &Node) -> Plans {
         .collect()
 }
 
-/// Repeated heads with an axis of extent 1 beside them are repeated heads.
-fn repeat_narrow(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let (own, shape) = (&ty(egraph, node.children[0]).shape, &ty(egraph, class).shape);
-    let wide: Vec<usize> = shape.iter().copied().filter(|&extent| extent != 1).collect();
-    if wide.len() == shape.len() || wide.is_empty() {
+/// Repeated heads with an axis of extent 1 beside them (`repeat_interleave`) are repeated heads.
+fn permute_repeated(egraph: &Egraph, class: Id, node: &Node) -> Plans {
+    let swapped = |rank: usize| (0..rank - 2).chain([rank - 1, rank - 2]).collect::<Vec<usize>>();
+    let middle = &ty(egraph, node.children[0]).shape;
+    if middle.len() < 3 || !matches!(op_of(egraph, node), Some(Op::Permute { axes }) if axes == swapped(middle.len())) {
         return Plans::new();
     }
-    let lead = shape.len() - own.len();
-    let kept: Vec<usize> = (lead..shape.len()).filter(|&axis| shape[axis] != 1).map(|axis| own[axis - lead]).collect();
-    let narrow = Plan::reshape(Plan::Class(node.children[0]), &kept);
-    [Plan::reshape(Plan::op(Op::Expand { shape: wide }, [narrow]), shape)].into_iter().collect()
+    nodes(egraph, node.children[0], Kind::RESHAPE)
+        .flat_map(|reshape| {
+            let whole = &ty(egraph, reshape.children[0]).shape;
+            nodes(egraph, reshape.children[0], Kind::EXPAND).map(move |expand| (whole, expand.children[0]))
+        })
+        .filter_map(|(whole, x)| {
+            let own = &ty(egraph, x).shape;
+            let lead = whole.len() - own.len();
+            let wide: Vec<usize> = whole.iter().copied().filter(|&extent| extent != 1).collect();
+            if wide.len() == whole.len() || wide.len() < 3 || !wide.ends_with(&middle[middle.len() - 2..]) {
+                return None;
+            }
+            let kept: Vec<usize> =
+                (lead..whole.len()).filter(|&axis| whole[axis] != 1).map(|axis| own[axis - lead]).collect();
+            let axes = swapped(wide.len());
+            let narrow = Plan::op(Op::Expand { shape: wide }, [Plan::reshape(Plan::Class(x), &kept)]);
+            Some(Plan::reshape(Plan::permute(narrow, &axes), &ty(egraph, class).shape))
+        })
+        .take(1)
+        .collect()
 }
 
 /// Heads and batch merged into one axis would have to be copied to be so; the matmul reads them where they are.

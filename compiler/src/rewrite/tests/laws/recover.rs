@@ -204,8 +204,15 @@ pub(super) const APPLIES: &[Case] = &[
         "slice-repeated",
         "input %x: f32[4, 6]; %e = expand %x {shape=[5, 4, 6]}; %r = slice %e {axis=0, start=1, end=3, step=1}",
     ),
-    ("repeat-narrow", "input %x: f32[4, 1, 8]; %r = expand %x {shape=[2, 4, 1, 8]}"),
-    ("repeat-narrow", "input %x: f32[4, 1, 1, 8]; %r = expand %x {shape=[4, 3, 1, 8]}"),
+    (
+        "scale-on-one-side",
+        "input %x: f32[2, 4, 5]; input %y: f32[2, 5, 3]; %a = mul %x, 0.6; %b = mul 0.7, %y; %r = matmul %a, %b",
+    ),
+    (
+        "permute-repeated",
+        "input %x: f32[2, 2, 1, 1, 3, 5]; %e = expand %x {shape=[2, 2, 4, 1, 3, 5]}; %m = reshape %e {shape=[2, 8, 3, 5]}; \
+         %r = permute %m {axes=[0, 1, 3, 2]}",
+    ),
     (
         "matmul-of-merged",
         "input %x: f32[2, 3, 4, 5]; input %y: f32[2, 3, 5, 2]; %a = reshape %x {shape=[6, 4, 5]}; \
@@ -366,7 +373,20 @@ pub(super) const FORBIDDEN: &[Case] = &[
         "slice-repeated",
         "input %x: f32[4, 6]; %e = expand %x {shape=[2, 4, 6]}; %r = slice %e {axis=2, start=1, end=4, step=1}",
     ),
-    ("repeat-narrow", "input %x: f32[4, 1, 8]; %r = expand %x {shape=[2, 4, 3, 8]}"),
+    (
+        "scale-on-one-side",
+        "input %x: f32[2, 4, 5]; input %y: f32[2, 5, 3]; %a = mul %x, 1.5; %b = mul 0.7, %y; %r = matmul %a, %b",
+    ),
+    (
+        "permute-repeated",
+        "input %x: f32[2, 2, 1, 1, 3, 5]; %e = expand %x {shape=[2, 2, 4, 1, 3, 5]}; %m = reshape %e {shape=[2, 8, 3, 5]}; \
+         %r = permute %m {axes=[1, 0, 2, 3]}",
+    ),
+    (
+        "permute-repeated",
+        "input %x: f32[2, 2, 1, 3, 5]; %e = expand %x {shape=[2, 2, 4, 3, 5]}; %m = reshape %e {shape=[2, 8, 3, 5]}; \
+         %r = permute %m {axes=[0, 1, 3, 2]}",
+    ),
     (
         "matmul-of-merged",
         "input %x: f32[2, 3, 4, 5]; input %y: f32[3, 2, 5, 2]; %a = reshape %x {shape=[6, 4, 5]}; \
