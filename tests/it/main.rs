@@ -15,6 +15,7 @@ mod kernels;
 mod memory;
 mod checker;
 mod examples;
+mod forms;
 mod hazards;
 mod faults;
 mod determinism;
