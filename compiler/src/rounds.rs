@@ -11,15 +11,17 @@ use std::collections::BTreeSet;
 use crate::diagnostic::Fault;
 use crate::functional::PureGraph;
 use crate::lower::{KernelGraph, Lowered};
-use crate::place::Placed;
+use crate::place::{OrderStatus, Placed};
 use crate::rematerialise::Arranged;
 use crate::rewrite::{self, RewriteOptions, RewriteReport};
 
 /// Bytes that merging may cost: about what one kernel keeps in registers beside it.
 const SLACK: u64 = 16 << 10;
 
-/// Programs of more kernels than this are made once.
+/// Programs of more kernels than this are made once; of fewer, where the order could not be proved, because to place them
+/// takes long.
 const MOST_KERNELS: usize = 4_000;
+const MOST_KERNELS_IF_UNPROVED: usize = 200;
 
 /// A program as it was made, with what each stage said.
 #[derive(Clone, Debug)]
@@ -41,7 +43,9 @@ pub fn settle(functional: &PureGraph, options: &RewriteOptions, arrange: &Arrang
         Ok(Round { rewritten, report, lowered, arranged })
     };
     let mut best = attempt(options)?;
-    if !options.rewrite || best.lowered.main.nodes.len() > MOST_KERNELS {
+    let is_proved = best.arranged.planned.placed.order_status == OrderStatus::Optimal;
+    let most = if is_proved { MOST_KERNELS } else { MOST_KERNELS_IF_UNPROVED };
+    if !options.rewrite || best.lowered.main.nodes.len() > most {
         return Ok(best);
     }
     let mut options = options.clone();

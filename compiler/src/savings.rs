@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Fault;
 use crate::lower::KernelGraph;
-use crate::place::{PlaceOptions, Reason};
+use crate::place::{OrderStatus, PlaceOptions, Reason};
 use crate::plan::Planned;
 use crate::rematerialise::{self, Arranged, Fitted, Recomputed};
 use crate::types::InputMode;
@@ -48,8 +48,10 @@ pub type Arrange<'a> = dyn Fn(&KernelGraph, &PlaceOptions) -> Result<Arranged, F
 /// Graphs with more nodes are not planned once more for a report.
 const MAX_NODES: usize = 20_000;
 
-/// Graphs with more nodes are not tried with every action.
+/// Graphs with more nodes are not tried with every action; nor are those whose order could not be proved, from fewer nodes
+/// on, because each trial would search as long again.
 const MAX_NODES_FOR_ACTIONS: usize = 1_000;
+const MAX_NODES_IF_UNPROVED: usize = 200;
 
 /// Actions of a kind that are tried.
 const MAX_ACTIONS: usize = 4;
@@ -76,7 +78,8 @@ pub fn savings(fitted: &Fitted, options: &PlaceOptions, arrange: &Arrange) -> Re
             false => planned.arena_bytes,
         });
     }
-    if graph.nodes.len() <= MAX_NODES_FOR_ACTIONS {
+    let is_proved = planned.placed.order_status == OrderStatus::Optimal;
+    if graph.nodes.len() <= if is_proved { MAX_NODES_FOR_ACTIONS } else { MAX_NODES_IF_UNPROVED } {
         let options =
             PlaceOptions { search_limit: options.search_limit / rematerialise::TRIAL_SHARE, ..options.clone() };
         savings.actions = actions(fitted, &options, arrange);

@@ -2,8 +2,8 @@
 //!
 //! Unions join e-nodes to trees, so between two nodes of a class there is one way, and the rules on it led from the one to
 //! the other. A rule could be applied because other rules had made what it matched; these are found by matching its left
-//! side once more among the nodes there were, and come before it. egg's own explanations need as much, and more time
-//! (`docs/rewriting.md` has the figures); besides, they know nothing of rules that read attributes.
+//! side once more among the nodes there were, and come before it. egg's own explanations are not used: they need a term on
+//! both sides of every union, and most rules here read attributes and have none.
 
 use std::collections::BTreeSet;
 
