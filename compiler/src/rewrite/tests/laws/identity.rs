@@ -26,6 +26,19 @@ pub(super) const APPLIES: &[Case] = &[
     ("mul-mul-constants", "input %x: f32[4, 8]; %y = mul %x, 3.0; %r = mul %y, 0.7"),
     ("mul-mul-power-of-two", "input %x: f32[4, 8]; %y = mul %x, 0.5; %r = mul %y, 0.7"),
     ("add-add-constants", "input %x: f32[4, 8]; %y = add %x, 0.5; %r = add %y, 0.7"),
+    ("pow-zero", "input %x: f32[4, 8]; %r = pow %x, 0.0"),
+    ("pow-zero", "input %x: i32[4, 8]; %r = pow %x, 0"),
+    ("mul-zero", "input %x: f32[4, 8]; %r = mul %x, 0.0"),
+    ("sub-same", "input %x: f32[4, 8]; %r = sub %x, %x"),
+    ("div-same", "input %w: f32[4, 8]; %x = exp %w; %r = div %x, %x"),
+    ("sub-constant", "input %x: f32[4, 8]; %r = sub %x, 0.7"),
+    ("sub-constant", "input %x: u8[4, 8]; %r = sub %x, 7"),
+    ("mul-neg-constant", "input %x: f32[4, 8]; %n = neg %x; %r = mul %n, 0.7"),
+    ("mul-neg-constant", "input %x: i8[4, 8]; %n = neg %x; %r = mul %n, 7"),
+    ("neg-mul-constant", "input %x: f32[4, 8]; %m = mul %x, 0.7; %r = neg %m"),
+    ("neg-mul-constant", "input %x: u8[4, 8]; %m = mul %x, 7; %r = neg %m"),
+    ("div-neg-constant", "input %x: f32[4, 8]; %n = neg %x; %r = div %n, 0.7"),
+    ("neg-div-constant", "input %x: f32[4, 8]; %d = div %x, 0.7; %r = neg %d"),
 ];
 
 /// Cases that a side condition forbids.
@@ -37,6 +50,13 @@ pub(super) const FORBIDDEN: &[Case] = &[
     ("div-constant", "input %x: f32[4, 8]; %r = div %x, 0.0"),
     ("pow-three", "input %x: i32[4, 8]; %r = pow %x, 3"),
     ("pow-half", "input %x: f32[4, 8]; %r = pow %x, 0.5"),
+    ("mul-zero", "input %x: i32[4, 8]; %r = mul %x, 0"),
+    ("sub-same", "input %x: i32[4, 8]; %r = sub %x, %x"),
+    ("div-same", "input %x: i32[4, 8]; %r = div %x, %x"),
+    ("div-neg-constant", "input %x: i32[4, 8]; %n = neg %x; %r = div %n, 7"),
+    ("neg-div-constant", "input %x: i32[4, 8]; %d = div %x, 7; %r = neg %d"),
+    ("mul-mul-power-of-two", "input %x: f16[4, 8]; %y = mul %x, 4096.0; %r = mul %y, 9000.0"),
+    ("mul-mul-constants", "input %x: i32[4, 8]; %y = mul %x, 3; %r = mul %y, 7"),
     ("pow-half", "input %x: f32[4, 8]; %y = relu %x; %r = pow %y, 0.5"),
     ("pow-minus-half", "input %x: f32[4, 8]; %y = mul %x, 2.0; %r = pow %y, -0.5"),
 ];
