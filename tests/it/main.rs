@@ -18,6 +18,7 @@ mod examples;
 mod hazards;
 mod faults;
 mod determinism;
+mod rules;
 mod rematerialise;
 mod allocation;
 mod hostile;
