@@ -137,6 +137,7 @@ impl<'a> Table<'a> {
                 && origin.children.iter().zip(&alternative.children).all(|(&memory, &inner)| {
                     self.entries[inner as usize].partner == Some(memory)
                         || self.entries[inner as usize].constant.is_some()
+                            && self.entries[inner as usize].types == self.entries[memory as usize].types
                 })
         })?;
         Some(origin.id)
