@@ -352,7 +352,7 @@ fn rules_and_ties_are_chosen_by_their_names() {
     assert!(names(&["--without-rule", "add-zero"]).contains(GELU));
     assert!(!names(&["--without-rule", "add-zero", "--without-rule", GELU]).contains(GELU));
     assert!(!names(&["--only-rule", "add-zero"]).contains(GELU));
-    let only = said(&["print", "tests/it/rules/integer_2.situ", "--after", "rewrite", "--only-rule", "xor-ones"]).1;
+    let only = said(&["print", "tests/it/rules/integer.situ", "--after", "rewrite", "--only-rule", "xor-ones"]).1;
     assert!(only.contains("// xor-ones") && !only.contains("or-ones"), "{only}");
     assert!(!names(&["--rule-limit", "0"]).contains("gelu"));
     for flag in ["--only-rule", "--without-rule"] {

@@ -3,6 +3,8 @@
 use super::Freedom::{Exact, Finite, Reassociate, Ulp, ZeroSign};
 use super::pattern::{Match, filled};
 use super::{Rule, built, guarded, pattern};
+use crate::ops::PointFn;
+use crate::rewrite::language::Kind;
 use crate::types::DType;
 
 pub(super) fn rules() -> Vec<Rule> {
@@ -27,10 +29,18 @@ pub(super) fn rules() -> Vec<Rule> {
         built("div-same", "(div ?x ?x)", "1", Finite, "a float, taken not to be zero", |m| {
             m.is_float().then(|| filled(m.root_ty(), 1.0))
         }),
-        // A constant has one place, as an operand of a sum, so that constants meet.
-        guarded("sub-constant", "(sub ?x ?c)", "(add ?x (neg ?c))", Exact, "?c is one known number", |m| {
-            m.number("c").is_some() && m.ty("c").rank() == 0
-        }),
+        // The constants of two sums meet.
+        guarded(
+            "sub-constant",
+            "(sub ?x ?c)",
+            "(add ?x (neg ?c))",
+            Exact,
+            "?c is one known number and ?x a sum or a difference",
+            |m| {
+                let sums = [PointFn::Add, PointFn::Sub].map(Kind::point);
+                is_literal(m) && m.egraph[m.id("x")].iter().any(|node| sums.contains(&node.kind))
+            },
+        ),
         guarded(
             "mul-neg-constant",
             "(mul (neg ?x) ?c)",
@@ -95,6 +105,14 @@ pub(super) fn rules() -> Vec<Rule> {
             "add-add-constants",
             "(add (add ?x ?a) ?b)",
             "(add ?x (add ?a ?b))",
+            Reassociate,
+            "floats; ?a and ?b are constants",
+            |m| m.is_float() && m.number("a").is_some() && m.number("b").is_some(),
+        ),
+        guarded(
+            "add-sub-constants",
+            "(add (sub ?x ?a) ?b)",
+            "(add ?x (sub ?b ?a))",
             Reassociate,
             "floats; ?a and ?b are constants",
             |m| m.is_float() && m.number("a").is_some() && m.number("b").is_some(),

@@ -25,6 +25,14 @@ pub(super) fn rules() -> Vec<Rule> {
             meets_weights,
         ),
         guarded(
+            "add-sub-integer",
+            "(add (sub ?x ?a) ?b)",
+            "(add ?x (sub ?b ?a))",
+            Exact,
+            "integers; ?a and ?b are weights, ?x is none",
+            meets_weights,
+        ),
+        guarded(
             "mul-mul-integer",
             "(mul (mul ?x ?a) ?b)",
             "(mul ?x (mul ?a ?b))",

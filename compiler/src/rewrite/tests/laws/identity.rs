@@ -31,8 +31,9 @@ pub(super) const APPLIES: &[Case] = &[
     ("mul-zero", "input %x: f32[4, 8]; %r = mul %x, 0.0"),
     ("sub-same", "input %x: f32[4, 8]; %r = sub %x, %x"),
     ("div-same", "input %w: f32[4, 8]; %x = exp %w; %r = div %x, %x"),
-    ("sub-constant", "input %x: f32[4, 8]; %r = sub %x, 0.7"),
-    ("sub-constant", "input %x: u8[4, 8]; %r = sub %x, 7"),
+    ("sub-constant", "input %x: f32[4, 8]; %s = add %x, 0.3; %r = sub %s, 0.7"),
+    ("add-sub-constants", "input %x: f32[4, 8]; %s = sub %x, 0.3; %r = add %s, 0.7"),
+    ("sub-constant", "input %x: u8[4, 8]; %s = sub %x, 3; %r = sub %s, 7"),
     ("mul-neg-constant", "input %x: f32[4, 8]; %n = neg %x; %r = mul %n, 0.7"),
     ("mul-neg-constant", "input %x: i8[4, 8]; %n = neg %x; %r = mul %n, 7"),
     ("neg-mul-constant", "input %x: f32[4, 8]; %m = mul %x, 0.7; %r = neg %m"),
@@ -43,6 +44,8 @@ pub(super) const APPLIES: &[Case] = &[
 
 /// Cases that a side condition forbids.
 pub(super) const FORBIDDEN: &[Case] = &[
+    ("sub-constant", "input %x: f32[4, 8]; %r = sub %x, 0.7"),
+    ("add-sub-constants", "input %x: i32[4, 8]; %s = sub %x, 3; %r = add %s, 7"),
     ("add-negative-zero", "input %x: f32[4, 8]; %r = add %x, 0.0"),
     ("div-power-of-two", "input %x: f32[4, 8]; %r = div %x, 3.0"),
     ("div-power-of-two", "input %x: f32[4, 8]; %r = div %x, 1e-30"),

@@ -13,6 +13,7 @@ pub(super) const APPLIES: &[Case] = &[
         "add-add-integer",
         "input %x: i32[4, 8]; const %w: i32[8] = seeded(uniform, low=-9.0, high=9.0, seed=4); %s = add %x, %w; %r = add %s, 7",
     ),
+    ("add-sub-integer", "input %x: i32[4, 8]; %s = sub %x, 3; %r = add %s, 7"),
     ("mul-mul-integer", "input %x: i32[4, 8]; %s = mul %x, 3; %r = mul %s, 7"),
     ("div-minus-one", "input %x: i32[4, 8]; %r = div %x, -1"),
     ("shl-zero", "input %x: i32[4, 8]; %r = shl %x, 0"),
