@@ -33,9 +33,13 @@ pub struct Options {
     pub math: Math,
     /// `false`: ops are only decomposed where they must be, each becomes a kernel of its own.
     pub rewrite: bool,
-    /// Only the rule of this name.
+    /// The caller promises that no value is NaN or infinite: rules that drop them are used as well.
+    pub assume_finite: bool,
+    /// Only the rule of this name, of those of algebra.
     pub only_rule: Option<String>,
-    /// At most so many applications of rules.
+    /// Without the rules of these names, of those of algebra.
+    pub without_rules: Vec<String>,
+    /// Only the first so many rules of the table.
     pub rule_limit: Option<usize>,
     /// `false`: every tie is refused. The kernels stay the same.
     pub inplace: bool,
@@ -58,7 +62,9 @@ impl Default for Options {
         Options {
             math: Math::Default,
             rewrite: true,
+            assume_finite: false,
             only_rule: None,
+            without_rules: Vec::new(),
             rule_limit: None,
             inplace: true,
             tie_limit: None,
@@ -369,7 +375,9 @@ fn rewrite_options(options: &Options) -> RewriteOptions {
     RewriteOptions {
         math: options.math,
         rewrite: options.rewrite,
+        assume_finite: options.assume_finite,
         only_rule: options.only_rule.clone(),
+        without_rules: options.without_rules.clone(),
         rule_limit: options.rule_limit,
         ..RewriteOptions::default()
     }

@@ -336,3 +336,67 @@ fn a_budget_that_is_missed_says_what_can_be_reached() {
     assert_eq!(code, 4);
     assert!(why.contains("the budget is 1024; ") && why.contains("again"), "{why}");
 }
+
+#[test]
+fn rules_and_ties_are_chosen_by_their_names() {
+    let gelu = "ir-examples/fusion/gelu_recovered.situ";
+    let names = |arguments: &[&str]| {
+        let (code, text, error) = said(&[&["report", gelu, "--json"], arguments].concat());
+        assert_eq!(code, 0, "{error}");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json["rules"].to_string()
+    };
+    const GELU: &str = "gelu-halved-last";
+    assert!(names(&[]).contains(GELU));
+    assert!(!names(&["--without-rule", GELU]).contains(GELU));
+    assert!(names(&["--without-rule", "add-zero"]).contains(GELU));
+    assert!(!names(&["--without-rule", "add-zero", "--without-rule", GELU]).contains(GELU));
+    assert!(!names(&["--only-rule", "add-zero"]).contains(GELU));
+    let only = said(&["print", "tests/it/rules/integer.situ", "--after", "rewrite", "--only-rule", "xor-ones"]).1;
+    assert!(only.contains("// xor-ones") && !only.contains("shl-shl"), "{only}");
+    assert!(!names(&["--rule-limit", "0"]).contains("gelu"));
+    for flag in ["--only-rule", "--without-rule"] {
+        let (code, out, error) = said(&["report", gelu, flag, "div-constnat"]);
+        assert!(code == 2 && out.is_empty() && error.contains("did you mean div-constant"), "{error}");
+        let (code, _, error) = said(&["report", gelu, flag, "nothing-like-it-at-all"]);
+        assert!(code == 2 && error.contains("docs/rules.md lists them"), "{error}");
+        let (code, _, error) = said(&["report", gelu, flag, "fuse"]);
+        assert!(code == 2 && error.contains("no rule of algebra"), "{error}");
+    }
+    let chain = "ir-examples/inplace/chain.situ";
+    let (code, out, error) = said(&["report", chain, "--only-tie", "%nobody"]);
+    assert!(code == 2 && out.is_empty() && error.contains("%nobody"), "{error}");
+    let ties = |arguments: &[&str]| {
+        let (code, text, error) = said(&[&["report", chain, "--json"], arguments].concat());
+        assert_eq!(code, 0, "{error}");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json["ties"].as_array().expect("a list").clone()
+    };
+    let all = ties(&[]);
+    assert!(all.len() > 1, "{all:?}");
+    let value = all[0]["value"].as_str().unwrap_or_else(|| panic!("{all:?}")).to_string();
+    for name in [value.as_str(), value.trim_start_matches('%')] {
+        assert_eq!(ties(&["--only-tie", name]).len(), 1, "{name}");
+    }
+}
+
+/// No `--math` takes every value to be finite; the promise does, whatever the mathematics.
+#[test]
+fn only_a_promise_drops_what_is_not_finite() {
+    let folder = Folder::new("finite");
+    let model = folder.file("m.situ");
+    std::fs::write(
+        &model,
+        "graph g {\n  input %x: f32[4]\n  %y = mul %x, 0.0\n  %z = sub %x, %x\n  return %y, %z\n}\n",
+    )
+    .expect("a file");
+    for math in ["strict", "default", "fast"] {
+        let rules = |more: &[&str]| {
+            let (code, text, error) = said(&[&["report", &model, "--math", math, "--json"], more].concat());
+            assert_eq!(code, 0, "{error}");
+            text.contains("mul-zero") && text.contains("sub-same")
+        };
+        assert!(!rules(&[]), "{math}");
+        assert!(rules(&["--assume-finite"]), "{math}");
+    }
+}

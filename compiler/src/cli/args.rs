@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use situ::pipeline::Options;
-use situ::rewrite::Math;
+use situ::rewrite::{Math, Phase, rules};
 
 /// An ahead-of-time tensor compiler that works in place where it can prove it safe.
 #[derive(Parser, Debug)]
@@ -224,10 +224,17 @@ pub struct CompileArgs {
     /// Do not rewrite: every op is a kernel of its own.
     #[arg(long)]
     pub no_rewrite: bool,
-    /// Apply only the rule of this name.
-    #[arg(long, value_name = "RULE")]
+    /// Promise that no value is NaN or infinite, so that rules which drop them apply whatever --math says.
+    #[arg(long)]
+    pub assume_finite: bool,
+    /// Of the rules of algebra in docs/rules.md, apply only this one.
+    #[arg(long, value_name = "RULE", value_parser = rule)]
     pub only_rule: Option<String>,
-    /// Apply at most so many rules.
+    /// Of the rules of algebra in docs/rules.md, leave this one out; may be given several times.
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub without_rule: Vec<String>,
+    /// Apply only the first N rules of the table in docs/rules.md; those that make kernels stand at its end, so fewer are
+    /// fused as well.
     #[arg(long, value_name = "N")]
     pub rule_limit: Option<usize>,
     /// Refuse every tie; the kernels stay the same.
@@ -263,7 +270,9 @@ impl CompileArgs {
         let flags = [
             ("--math", self.math != MathArg::Default),
             ("--no-rewrite", self.no_rewrite),
+            ("--assume-finite", self.assume_finite),
             ("--only-rule", self.only_rule.is_some()),
+            ("--without-rule", !self.without_rule.is_empty()),
             ("--rule-limit", self.rule_limit.is_some()),
             ("--no-inplace", self.no_inplace),
             ("--tie-limit", self.tie_limit.is_some()),
@@ -284,11 +293,13 @@ impl CompileArgs {
                 MathArg::Fast => Math::Fast,
             },
             rewrite: !self.no_rewrite,
+            assume_finite: self.assume_finite,
             only_rule: self.only_rule.clone(),
+            without_rules: self.without_rule.clone(),
             rule_limit: self.rule_limit,
             inplace: !self.no_inplace,
             tie_limit: self.tie_limit,
-            only_tie: self.only_tie.clone(),
+            only_tie: self.only_tie.as_ref().map(|value| format!("%{}", value.trim_start_matches('%'))),
             planned: !self.no_plan,
             threads: usize::from(self.threads),
             max_peak: self.max_peak,
@@ -305,11 +316,11 @@ pub enum Target {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MathArg {
-    /// Bit-exact rules only.
+    /// Only rules that keep every bit.
     Strict,
-    /// Also sign of zero, contraction, a few units in the last place, constants folded into weights.
+    /// Also the sign of zero, a few units in the last place, constants folded into weights.
     Default,
-    /// Everything but what drops NaN and infinities unasked.
+    /// Also other orders of sums and other ranges in between: everything but what drops NaN and infinity.
     Fast,
 }
 
@@ -339,6 +350,18 @@ fn alias(text: &str) -> Result<Alias, String> {
         Some((base, bytes)) => (base, bytes.parse().map_err(|_| format!("{bytes:?} is not a number of bytes"))?),
     };
     Ok(Alias { name: name.to_string(), base: base.to_string(), bytes })
+}
+
+/// The name of a rule that can be chosen: how kernels are made cannot.
+fn rule(text: &str) -> Result<String, String> {
+    match rules::all().iter().find(|rule| rule.name == text) {
+        Some(rule) if rule.phase.is_optional() => Ok(text.to_string()),
+        Some(_) => Err("it is no rule of algebra, but a part of how kernels are made".to_string()),
+        None => Err(match rules::nearest(text).as_slice() {
+            [] => "there is no such rule; docs/rules.md lists them".to_string(),
+            names => format!("there is no such rule; did you mean {}?", names.join(", ")),
+        }),
+    }
 }
 
 /// A number that is finite and not negative.

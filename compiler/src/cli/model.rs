@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use situ::ir::Graph;
+use situ::ir::{Graph, ValueId};
 use situ::pipeline::{self, Compilation, Options};
 use situ::source;
 use situ_runtime::executable::Executable;
@@ -68,7 +68,16 @@ pub fn load(args: &ModelArgs) -> Result<Source, Failure> {
 
 /// Compiles a source model.
 pub fn compile(source: &Source, options: &Options) -> Result<Compilation, Failure> {
-    pipeline::compile(&source.graph, options).map_err(|error| Failure::compile(error, &source.file, &source.text))
+    let compilation = pipeline::compile(&source.graph, options)
+        .map_err(|error| Failure::compile(error, &source.file, &source.text))?;
+    if let Some(name) = &options.only_tie {
+        // A version of a storage, or a value that the rewriter made, has a name that the source does not know.
+        let named = |graph: &Graph| (0..graph.values.len()).any(|at| graph.display(ValueId(at as u32)) == *name);
+        if ![&source.graph, &*compilation.functional, &*compilation.rewritten].into_iter().any(named) {
+            return Err(Failure::usage(format!("there is no value {name} to grant a tie to")));
+        }
+    }
+    Ok(compilation)
 }
 
 /// The most plans one executable is compiled with.

@@ -69,6 +69,8 @@ pub(super) struct Data {
     pub weight: bool,
     /// Whether no element has a sign: each is known to be at least +0, or NaN.
     pub unsigned: bool,
+    /// First element and step, where the integers in row-major order are known to be an arithmetic progression.
+    pub progression: Option<(i64, i64)>,
 }
 
 /// State of the analysis.
@@ -137,6 +139,7 @@ impl Analysis<Node> for Facts {
                     constant: None,
                     weight: of.weight,
                     unsigned: false,
+                    progression: None,
                 };
             }
             Kind::LOAD | Kind::KERNEL => {
@@ -156,7 +159,8 @@ impl Analysis<Node> for Facts {
         let types = results.into_iter().map(|ty| egraph.analysis.words.intern_type(ty)).collect();
         let weight = node.children.iter().all(|&child| egraph[child].data.weight);
         let unsigned = op.as_ref().is_some_and(|op| is_unsigned(egraph, op, node));
-        Data { types, inner: node.kind.is_inner(), constant, weight, unsigned }
+        let progression = op.as_ref().and_then(|op| progression(egraph, op, node));
+        Data { types, inner: node.kind.is_inner(), constant, weight, unsigned, progression }
     }
 
     fn pre_union(egraph: &Egraph, a: Id, b: Id, justification: &Option<Justification>) {
@@ -182,6 +186,7 @@ impl Analysis<Node> for Facts {
         };
         a.weight |= b.weight;
         a.unsigned |= b.unsigned;
+        a.progression = a.progression.or(b.progression);
         DidMerge(*a != before, *a != b)
     }
 
@@ -208,14 +213,40 @@ fn is_unsigned(egraph: &Egraph, op: &Op, node: &Node) -> bool {
         Op::Point(PointFn::Const(bits, dtype)) => {
             dtype.is_float() && (scalar::decode_float(*dtype, *bits)).is_sign_positive()
         }
-        Op::Point(PointFn::Abs | PointFn::Exp | PointFn::Sigmoid) | Op::Softmax { .. } => true,
+        Op::Point(PointFn::Abs | PointFn::Exp | PointFn::Sigmoid | PointFn::Softplus) | Op::Softmax { .. } => true,
         Op::Point(PointFn::Mul) if egraph.find(node.children[0]) == egraph.find(node.children[1]) => true,
-        Op::Point(PointFn::Add | PointFn::Mul | PointFn::Div | PointFn::Max) => known(0) && known(1),
+        Op::Point(PointFn::Add | PointFn::Mul | PointFn::Div | PointFn::Max | PointFn::Min) => known(0) && known(1),
+        Op::Point(PointFn::Where) => known(1) && known(2),
+        Op::Point(PointFn::Cast(to)) => to.is_float() && ty(egraph, node.children[0]).dtype.is_float() && known(0),
         Op::Point(PointFn::Sqrt | PointFn::Rsqrt | PointFn::Reciprocal | PointFn::Relu) => known(0),
         Op::Reduce { function: ReduceFn::Sum | ReduceFn::Mean, .. } => known(0),
         Op::Reshape { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Contiguous {} => known(0),
         _ => false,
     }
+}
+
+/// The arithmetic progression that an op leaves of its operand's.
+fn progression(egraph: &Egraph, op: &Op, node: &Node) -> Option<(i64, i64)> {
+    let of = |at: usize| egraph[node.children[at]].data.progression;
+    match op {
+        Op::Reshape { .. } | Op::Contiguous {} => of(0),
+        Op::Slice { start, step, .. } if ty(egraph, node.children[0]).rank() == 1 => {
+            let (first, stride) = of(0)?;
+            Some((first.checked_add(stride.checked_mul(*start)?)?, stride.checked_mul(*step)?))
+        }
+        _ => None,
+    }
+}
+
+/// First element and step of a class whose integers in row-major order are an arithmetic progression; one number
+/// everywhere has step 0.
+pub(super) fn progression_of(egraph: &Egraph, id: Id) -> Option<(i64, i64)> {
+    let data = &egraph[id].data;
+    let dtype = egraph.analysis.ty(data).dtype;
+    if dtype.is_float() {
+        return None;
+    }
+    data.constant.map(|bits| (scalar::decode_int(dtype, bits), 0)).or(data.progression)
 }
 
 /// The bits every element of a node's value has, where its operands' elements are known to be the same.

@@ -12,7 +12,7 @@ use egg::{ENodeOrVar, Id, PatternAst, Subst};
 use super::analysis::{Application, CONGRUENCE, FOLDED, Matched, Reason, SOURCE, op_of};
 use super::language::{Kind, Node};
 use super::regions::Instance;
-use super::rules::{self, Body, Phase};
+use super::rules::{self, Body};
 use super::table::Table;
 use crate::ir::{Constant, Graph, ValueId};
 
@@ -243,7 +243,7 @@ impl<'a> History<'a> {
         let Some(number) = number else { return };
         let application = &self.table.egraph.analysis.applications[number as usize];
         let rule = &rules::all()[application.rule as usize];
-        if !matches!(rule.phase, Phase::Algebra | Phase::Merge) || !trail.applications.insert(number) {
+        if !rule.phase.is_optional() || !trail.applications.insert(number) {
             return;
         }
         let (premises, from) = self.matched(application);

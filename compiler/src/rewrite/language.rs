@@ -57,6 +57,12 @@ impl Kind {
     pub const BITCAST: Kind = Kind(35);
     /// Any other view, told apart by its attribute.
     pub const SEEN: Kind = Kind(36);
+    pub const UPDATE: Kind = Kind(37);
+    pub const DYNAMIC_SLICE: Kind = Kind(38);
+    pub const DYNAMIC_UPDATE: Kind = Kind(39);
+    /// Elements or slices at given coordinates: `gather_elements` and `gather_nd`.
+    pub const PICK: Kind = Kind(40);
+    pub const SCATTER: Kind = Kind(41);
     /// Point functions, in the order of their table.
     pub const POINT: u16 = 64;
     /// Marks an op inside a kernel.
@@ -196,6 +202,11 @@ impl Vocabulary {
             Op::Gather { .. } => Kind::GATHER,
             Op::Pad { .. } => Kind::PAD,
             Op::Bitcast { .. } => Kind::BITCAST,
+            Op::Update { .. } => Kind::UPDATE,
+            Op::DynamicSlice { .. } => Kind::DYNAMIC_SLICE,
+            Op::DynamicUpdate { .. } => Kind::DYNAMIC_UPDATE,
+            Op::GatherElements { .. } | Op::GatherNd { .. } => Kind::PICK,
+            Op::ScatterElements { .. } | Op::ScatterNd { .. } => Kind::SCATTER,
             other if other.row().class == Class::View => Kind::SEEN,
             _ => Kind::OTHER,
         };
@@ -244,10 +255,12 @@ pub(super) fn class_of(kind: Kind) -> Option<Class> {
     match kind {
         Kind::CONST | Kind::CAST => Some(Class::Point),
         Kind::RESHAPE | Kind::PERMUTE | Kind::SLICE | Kind::EXPAND | Kind::BITCAST | Kind::SEEN => Some(Class::View),
-        Kind::CONCAT | Kind::CONTIGUOUS | Kind::PAD => Some(Class::Movement),
+        Kind::CONCAT | Kind::CONTIGUOUS | Kind::PAD | Kind::UPDATE => Some(Class::Movement),
         Kind::MATMUL | Kind::CONV | Kind::CONV_TRANSPOSE => Some(Class::Contraction),
         Kind::REDUCE | Kind::SOFTMAX | Kind::LOG_SOFTMAX | Kind::LAYER_NORM | Kind::RMS_NORM => Some(Class::Row),
-        Kind::GATHER | Kind::OTHER => Some(Class::Opaque),
+        Kind::GATHER | Kind::PICK | Kind::SCATTER | Kind::DYNAMIC_SLICE | Kind::DYNAMIC_UPDATE | Kind::OTHER => {
+            Some(Class::Opaque)
+        }
         _ => kind.reduction().map(|_| Class::Row),
     }
 }

@@ -67,8 +67,12 @@ pub struct RewriteOptions {
     pub rewrite: bool,
     /// Whether kernels ask to overwrite an operand.
     pub inplace: bool,
+    /// Whether every value may be taken to be finite, so that rules which drop NaN and infinity are used as well.
+    pub assume_finite: bool,
     /// The only algebraic rule to use, for finding out which one does what.
     pub only_rule: Option<String>,
+    /// Algebraic rules that are not used.
+    pub without_rules: Vec<String>,
     /// Use only the first so many rules of the table.
     pub rule_limit: Option<usize>,
     /// Most e-nodes a region may grow to, for each of its instructions.
@@ -85,7 +89,9 @@ impl Default for RewriteOptions {
             math: Math::Default,
             rewrite: true,
             inplace: true,
+            assume_finite: false,
             only_rule: None,
+            without_rules: Vec::new(),
             rule_limit: None,
             node_cap: 50,
             merge: true,
@@ -98,10 +104,11 @@ impl RewriteOptions {
     /// Whether a rule may be used.
     pub(crate) fn admits(&self, rule: &Rule) -> bool {
         let position = || rules::all().iter().position(|other| other.name == rule.name).unwrap_or(0);
-        rule.freedom.granted(self.math)
+        let chosen = self.only_rule.as_ref().is_none_or(|only| only == rule.name)
+            && !self.without_rules.iter().any(|other| other == rule.name);
+        rule.freedom.granted(self.math, self.assume_finite)
             && (self.merge || rule.phase != Phase::Merge)
-            && (!matches!(rule.phase, Phase::Algebra | Phase::Merge)
-                || self.only_rule.as_ref().is_none_or(|only| only == rule.name))
+            && (!rule.phase.is_optional() || chosen)
             && self.rule_limit.is_none_or(|limit| position() < limit)
     }
 }

@@ -185,7 +185,7 @@ pub(super) fn build(region: &Region) -> Result<Source, Fault> {
         let (constant, weight) = (leaf.literal, leaf.weight);
         let float = |bits| leaf.ty.dtype.is_float().then(|| scalar::decode_float(leaf.ty.dtype, bits));
         let unsigned = constant.and_then(float).is_some_and(f64::is_sign_positive);
-        facts.leaves.push(Data { types, inner: false, constant, weight, unsigned });
+        facts.leaves.push(Data { types, inner: false, constant, weight, unsigned, progression: leaf.progression });
     }
     let mut egraph = Egraph::new(facts);
     let mut leaves = Vec::with_capacity(region.leaves.len());

@@ -6,9 +6,10 @@
 
 use indexmap::IndexMap;
 
+use crate::eval::Tensor;
 use crate::ir::{Constant, Def, Graph, InstId, ValueId};
 use crate::ops::{Class, Op, ReduceFn};
-use crate::types::{InputMode, TensorType};
+use crate::types::{DType, InputMode, TensorType};
 
 /// Most instructions of a region; longer stretches are cut at their narrowest place.
 const LONGEST: usize = 96;
@@ -24,6 +25,8 @@ pub(super) struct Leaf {
     pub weight: bool,
     /// The bits of every element, if they are known to be the same.
     pub literal: Option<u64>,
+    /// First element and step of a short list of integers that is an arithmetic progression: indices, as a rule.
+    pub progression: Option<(i64, i64)>,
     /// Whether its bytes may be overwritten once nobody reads them.
     pub writable: bool,
 }
@@ -205,8 +208,23 @@ fn leaf_of(graph: &Graph, value: ValueId) -> Leaf {
         ty: graph.ty(value).clone(),
         weight: constant.is_some(),
         literal: constant.and_then(Constant::splat),
+        progression: constant.and_then(progression),
         writable,
     }
+}
+
+/// Longest list of integers that is looked at for being a progression.
+const LONGEST_LIST: usize = 1 << 12;
+
+/// First element and step of a constant whose integers, in row-major order, are an arithmetic progression.
+fn progression(constant: &Constant) -> Option<(i64, i64)> {
+    let (dtype, len) = (constant.ty.dtype, constant.ty.len());
+    if dtype.is_float() || dtype == DType::Bool || !(1..=LONGEST_LIST).contains(&len) {
+        return None;
+    }
+    let list = Tensor::new(constant.ty.clone(), constant.bytes().into_owned()).ints();
+    let step = list.get(1).map_or(Some(0), |second| second.checked_sub(list[0]))?;
+    list.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(step)).then_some((list[0], step))
 }
 
 /// The region of consecutive instructions, and which values its leaves and outputs are.

@@ -100,6 +100,11 @@ impl<'a> Table<'a> {
                 arithmetic: cost::arithmetic(&egraph.analysis.words, node.kind, node.attr, &types, len),
                 children,
             };
+            // What is known when compiling is made of what is known, not by an op on a value of the run, like `x * 0`.
+            if entries[own as usize].weight && alternative.children.iter().any(|&child| !entries[child as usize].weight)
+            {
+                continue;
+            }
             let entry = &mut entries[own as usize];
             let compute = matches!(alternative.class, Some(Class::Point | Class::Row | Class::Contraction));
             let list = if compute && !entry.inner && !entry.weight && node.kind != Kind::CONST {
@@ -132,6 +137,7 @@ impl<'a> Table<'a> {
                 && origin.children.iter().zip(&alternative.children).all(|(&memory, &inner)| {
                     self.entries[inner as usize].partner == Some(memory)
                         || self.entries[inner as usize].constant.is_some()
+                            && self.entries[inner as usize].types == self.entries[memory as usize].types
                 })
         })?;
         Some(origin.id)

@@ -50,7 +50,14 @@ fn candidates(graph: &Graph) -> Result<Vec<Vec<u32>>, Fault> {
     let leaf = |facts: &mut Facts, value: ValueId| {
         let ty = facts.words.intern_type(graph.ty(value).clone());
         let types = SmallVec::from_elem(ty, 1);
-        facts.leaves.push(Data { types, inner: false, constant: None, weight: false, unsigned: false });
+        facts.leaves.push(Data {
+            types,
+            inner: false,
+            constant: None,
+            weight: false,
+            unsigned: false,
+            progression: None,
+        });
         (facts.leaves.len() - 1) as u32
     };
     let insts: Vec<InstId> = graph.body().insts.clone();

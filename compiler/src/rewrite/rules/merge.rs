@@ -47,7 +47,7 @@ pub(super) fn rules() -> Vec<Rule> {
             ..structural(
                 "scale-slices",
                 "slice(y) * c => slice(y * v)",
-                "y is a contraction with weights, or that and a bias, into which v goes next; v is c on the slice and 1 elsewhere",
+                "floats; y is a contraction with weights, or that and a bias, into which v goes next; v is c on the slice and 1 elsewhere",
                 Exact,
                 &[Kind::point(PointFn::Mul), Kind::SLICE],
                 scale_slices,
@@ -279,7 +279,7 @@ fn scale_slices(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let mut plans = Plans::new();
     for inner in egraph[own].iter().filter(|inner| inner.kind == Kind::SLICE) {
         let y = egraph.find(inner.children[0]);
-        let Some(axis) = channel_axis(egraph, y) else { continue };
+        let Some(axis) = channel_axis(egraph, y).filter(|_| ty(egraph, y).dtype.is_float()) else { continue };
         let parts = parts(egraph, y, axis);
         let Some(part) = parts.iter().find(|part| part.class == egraph.find(own)) else { continue };
         let is_moved = match part.scaled {

@@ -7,11 +7,16 @@
 
 mod contraction;
 mod fusion;
+mod gather;
 mod identity;
+mod integer;
+mod logic;
 mod merge;
 mod pattern;
 mod recover;
+mod reduction;
 mod scalar;
+mod updates;
 mod views;
 
 use egg::{Id, Pattern};
@@ -35,17 +40,23 @@ pub enum Freedom {
     Ulp,
     /// Constants are combined with weights, which rounds once more or once less.
     Fold,
-    /// Sums or products are taken in another order.
+    /// Sums or products are taken in another order, or what lies between has another range.
     Reassociate,
+    /// What is NaN or infinite, now or on the way, becomes something else.
+    Finite,
 }
 
 impl Freedom {
-    /// Whether a mode grants it.
-    pub fn granted(self, math: Math) -> bool {
-        match math {
-            Math::Strict => self == Freedom::Exact,
-            Math::Default => self <= Freedom::Fold,
-            Math::Fast => true,
+    pub const ALL: [Freedom; 6] =
+        [Freedom::Exact, Freedom::ZeroSign, Freedom::Ulp, Freedom::Fold, Freedom::Reassociate, Freedom::Finite];
+
+    /// Whether a mode grants it. No mode grants `Finite`; the promise that every value is finite does.
+    pub fn granted(self, math: Math, finite: bool) -> bool {
+        match (self, math) {
+            (Freedom::Finite, _) => finite,
+            (_, Math::Strict) => self == Freedom::Exact,
+            (_, Math::Default) => self <= Freedom::Fold,
+            (_, Math::Fast) => true,
         }
     }
 
@@ -56,6 +67,7 @@ impl Freedom {
             Freedom::Ulp => "ulp",
             Freedom::Fold => "constants into weights",
             Freedom::Reassociate => "reassociates",
+            Freedom::Finite => "drops NaN and infinity",
         }
     }
 }
@@ -73,6 +85,13 @@ pub enum Phase {
     Fuse,
     /// Requests to overwrite an operand.
     Tie,
+}
+
+impl Phase {
+    /// Whether a program is complete without rules of this phase, so that they can be chosen by name.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Phase::Algebra | Phase::Merge)
+    }
 }
 
 pub(super) type Plans = SmallVec<[Plan; 1]>;
@@ -165,14 +184,49 @@ pub fn all() -> &'static [Rule] {
     static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
     RULES.get_or_init(|| {
         let mut rules = identity::rules();
+        rules.extend(integer::rules());
         rules.extend(scalar::rules());
+        rules.extend(logic::rules());
         rules.extend(views::rules());
+        rules.extend(reduction::rules());
+        rules.extend(gather::rules());
+        rules.extend(updates::rules());
         rules.extend(recover::rules());
         rules.extend(contraction::rules());
         rules.extend(merge::rules());
         rules.extend(fusion::rules());
         rules
     })
+}
+
+/// The names most like `name`, best first: those that hold it or that it holds, then those a few letters away.
+pub fn nearest(name: &str) -> Vec<&'static str> {
+    let mut found: Vec<(usize, &'static str)> = all()
+        .iter()
+        .filter_map(|rule| {
+            let holds = rule.name.contains(name) || name.contains(rule.name);
+            let apart = if holds { 1 } else { letters_apart(rule.name, name) };
+            (apart <= 1 + name.len() / 3 && !name.is_empty()).then_some((apart, rule.name))
+        })
+        .collect();
+    found.sort_unstable();
+    found.truncate(5);
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Fewest letters to add, drop or replace that turn one word into the other.
+fn letters_apart(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// Name of the reason with this number.

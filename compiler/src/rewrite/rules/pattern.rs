@@ -57,6 +57,21 @@ impl Match<'_> {
         analysis::number(self.egraph, self.id(name))
     }
 
+    /// The integer every element of a variable's class is.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        analysis::progression_of(self.egraph, self.id(name)).filter(|(_, step)| *step == 0).map(|(number, _)| number)
+    }
+
+    /// Whether the result is of integers, which wrap: their sums and products have no order.
+    pub fn is_integer(&self) -> bool {
+        let dtype = self.root_ty().dtype;
+        !dtype.is_float() && dtype != DType::Bool
+    }
+
+    pub fn is_float(&self) -> bool {
+        self.root_ty().dtype.is_float()
+    }
+
     pub fn is_weight(&self, name: &str) -> bool {
         self.egraph[self.id(name)].data.weight
     }
@@ -95,6 +110,19 @@ impl Match<'_> {
                 }
             }
         }
+    }
+}
+
+/// A tensor of one number everywhere.
+pub(in super::super) fn filled(ty: &TensorType, value: f64) -> Plan {
+    spread(constant(ty.dtype, value), ty)
+}
+
+/// A scalar as a tensor.
+pub(in super::super) fn spread(scalar: Plan, ty: &TensorType) -> Plan {
+    match ty.rank() {
+        0 => scalar,
+        _ => Plan::op(crate::ops::Op::Expand { shape: ty.shape.clone() }, [scalar]),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Simplification of point functions.
 
-use super::Freedom::{Exact, Ulp, ZeroSign};
-use super::{Plans, Rule, guarded, pattern, structural};
+use super::Freedom::{Exact, Reassociate, Ulp, ZeroSign};
+use super::{Match, Plans, Rule, guarded, pattern, structural};
 use crate::ops::{Op, PointFn};
-use crate::rewrite::analysis::{Egraph, number, op_of, ty};
+use crate::rewrite::analysis::{Egraph, op_of, ty};
 use crate::rewrite::language::{Kind, Node};
 use crate::rewrite::plan::Plan;
 use crate::types::DType;
@@ -17,38 +17,66 @@ pub(super) fn rules() -> Vec<Rule> {
         pattern("mul-neg-neg", "(mul (neg ?x) (neg ?y))", "(mul ?x ?y)", Exact),
         pattern("neg-sub", "(neg (sub ?x ?y))", "(sub ?y ?x)", ZeroSign),
         pattern("zero-sub", "(sub 0 ?x)", "(neg ?x)", ZeroSign),
+        pattern("negative-zero-sub", "(sub -0 ?x)", "(neg ?x)", Exact),
         pattern("abs-abs", "(abs (abs ?x))", "(abs ?x)", Exact),
         // The negative of an unsigned integer wraps, and is its own magnitude.
-        guarded("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact, "not unsigned", |m| m.root_ty().dtype != DType::U8),
+        guarded("abs-neg", "(abs (neg ?x))", "(abs ?x)", Exact, "not u8", |m| m.root_ty().dtype != DType::U8),
+        guarded("abs-unsigned", "(abs ?x)", "?x", Exact, "no element has a sign", has_no_sign),
+        pattern("abs-relu", "(abs (relu ?x))", "(relu ?x)", ZeroSign),
         pattern("abs-squared", "(mul (abs ?x) (abs ?x))", "(mul ?x ?x)", Exact),
         pattern("relu-relu", "(relu (relu ?x))", "(relu ?x)", Exact),
+        guarded("relu-unsigned", "(relu ?x)", "?x", Exact, "no element has a sign", has_no_sign),
         pattern("max-zero", "(max ?x 0)", "(relu ?x)", ZeroSign),
-        guarded("relu-min-max", "(min (max ?x 0) ?c)", "(min (relu ?x) ?c)", ZeroSign, "?c is a constant", |m| {
-            m.number("c").is_some()
+        guarded("relu-max", "(relu (max ?x ?c))", "(max ?x ?c)", Exact, "?c is a constant not below zero", |m| {
+            m.number("c").is_some_and(|c| c >= 0.0)
         }),
-        guarded("relu-max", "(relu (max ?x ?c))", "(max ?x ?c)", ZeroSign, "?c is a constant above zero", |m| {
+        guarded("relu-max-negative", "(relu (max ?x ?c))", "(relu ?x)", Exact, "?c is a constant below zero", |m| {
+            m.number("c").is_some_and(|c| c < 0.0)
+        }),
+        guarded("max-relu", "(max (relu ?x) ?c)", "(relu ?x)", Exact, "?c is a constant below zero", |m| {
+            m.number("c").is_some_and(|c| c < 0.0)
+        }),
+        guarded("relu-min", "(relu (min ?x ?c))", "(min (relu ?x) ?c)", Exact, "?c is a constant above zero", |m| {
             m.number("c").is_some_and(|c| c > 0.0)
-        }),
-        guarded("max-relu", "(max (relu ?x) ?c)", "(relu ?x)", ZeroSign, "?c is a constant not above zero", |m| {
-            m.number("c").is_some_and(|c| c <= 0.0)
         }),
         pattern("max-same", "(max ?x ?x)", "?x", Exact),
         pattern("min-same", "(min ?x ?x)", "?x", Exact),
-        guarded("reciprocal", "(div 1 ?x)", "(reciprocal ?x)", Exact, "a float", |m| m.root_ty().dtype.is_float()),
+        // Of two zeros `max` and `min` give the second, so a bound that is zero depends on the order of the operands.
+        guarded("max-max", "(max (max ?x ?a) ?b)", "(max ?x (max ?a ?b))", Exact, BOUNDS, |m| {
+            bounds(m).is_some_and(|(a, b)| a.max(b) != 0.0)
+        }),
+        guarded("min-min", "(min (min ?x ?a) ?b)", "(min ?x (min ?a ?b))", Exact, BOUNDS, |m| {
+            bounds(m).is_some_and(|(a, b)| a.min(b) != 0.0)
+        }),
+        guarded(
+            "max-min",
+            "(max (min ?x ?b) ?a)",
+            "(min (max ?x ?a) ?b)",
+            Exact,
+            "?a and ?b are constants other than zero, ?a the smaller one",
+            |m| bounds(m).is_some_and(|(a, b)| a < b && a != 0.0 && b != 0.0),
+        ),
+        guarded("reciprocal", "(div 1 ?x)", "(reciprocal ?x)", Exact, "a float", |m| m.is_float()),
+        pattern("reciprocal-reciprocal", "(reciprocal (reciprocal ?x))", "?x", Ulp),
         pattern("reciprocal-sqrt", "(reciprocal (sqrt ?x))", "(rsqrt ?x)", Ulp),
-        pattern("sqrt-reciprocal", "(sqrt (reciprocal ?x))", "(rsqrt ?x)", Ulp),
+        // One over the negative zero has no square root, while `rsqrt` of it is an infinity.
+        guarded("sqrt-reciprocal", "(sqrt (reciprocal ?x))", "(rsqrt ?x)", Ulp, "no element has a sign", has_no_sign),
         pattern("div-sqrt", "(div ?a (sqrt ?x))", "(mul ?a (rsqrt ?x))", Ulp),
         pattern("mul-reciprocal", "(mul ?a (reciprocal ?x))", "(div ?a ?x)", Ulp),
-        guarded("not-not", "(not (not ?x))", "?x", Exact, "bool", |m| m.root_ty().dtype == DType::Bool),
-        pattern("where-not", "(where (not ?c) ?a ?b)", "(where ?c ?b ?a)", Exact),
-        pattern("where-same", "(where ?c ?a ?a)", "?a", Exact),
+        pattern("div-reciprocal", "(div ?a (reciprocal ?x))", "(mul ?a ?x)", Ulp),
+        guarded("sqrt-squared", "(mul (sqrt ?x) (sqrt ?x))", "?x", Ulp, "no element has a sign", has_no_sign),
+        // The square overflows, or is lost, where the magnitude is not.
+        pattern("squared-sqrt", "(sqrt (mul ?x ?x))", "(abs ?x)", Reassociate),
+        pattern("exp-product", "(mul (exp ?x) (exp ?y))", "(exp (add ?x ?y))", Reassociate),
+        pattern("log-exp", "(log (exp ?x))", "?x", Reassociate),
+        guarded("exp-log", "(exp (log ?x))", "?x", Reassociate, "no element has a sign", has_no_sign),
         structural(
-            "where-constant",
-            "(where c a b) => a, or b",
-            "c is a constant",
+            "round-round",
+            "floor(ceil(x)) => ceil(x), ..",
+            "both are floor, ceil, round or trunc",
             Exact,
-            &[Kind::point(PointFn::Where)],
-            where_constant,
+            &ROUNDS.map(Kind::point),
+            round_round,
         ),
         structural(
             "cast-cast",
@@ -83,11 +111,23 @@ const POINT_KINDS: [PointFn; 10] = [
     PointFn::Lt,
 ];
 
-fn where_constant(egraph: &Egraph, _: Id, node: &Node) -> Plans {
-    number(egraph, node.children[0])
-        .map(|condition| Plan::Class(node.children[if condition != 0.0 { 1 } else { 2 }]))
-        .into_iter()
-        .collect()
+/// Functions after which a number is whole.
+const ROUNDS: [PointFn; 4] = [PointFn::Floor, PointFn::Ceil, PointFn::Round, PointFn::Trunc];
+
+fn has_no_sign(m: &Match<'_>) -> bool {
+    m.is_unsigned("x") || m.ty("x").dtype == DType::U8
+}
+
+const BOUNDS: &str = "?a and ?b are constants, and the one that counts is not zero";
+
+/// The constants `?a` and `?b`, neither of them NaN.
+fn bounds(m: &Match<'_>) -> Option<(f64, f64)> {
+    m.number("a").zip(m.number("b")).filter(|(a, b)| !a.is_nan() && !b.is_nan())
+}
+
+fn round_round(egraph: &Egraph, _: Id, node: &Node) -> Plans {
+    let whole = egraph[node.children[0]].iter().any(|inner| inner.kind.function().is_some_and(|f| ROUNDS.contains(&f)));
+    whole.then(|| Plan::Class(node.children[0])).into_iter().collect()
 }
 
 /// Whether `cast(cast(x: from) {to=middle}) {to=to}` is `cast(x) {to=to}` for every element.

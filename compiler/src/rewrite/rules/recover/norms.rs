@@ -3,9 +3,9 @@
 use egg::Id;
 use smallvec::SmallVec;
 
-use super::super::Freedom::{Exact, Reassociate, Ulp};
+use super::super::Freedom::{Reassociate, Ulp};
 use super::super::pattern::{Match, rounding};
-use super::super::{Plans, Rule, built, guarded, structural};
+use super::super::{Plans, Rule, built, structural};
 use super::{binary, both_orders, is_reduced, reduced, unary};
 use crate::ops::{Float, Op, PointFn, ReduceFn};
 use crate::rewrite::analysis::{Egraph, number, ty};
@@ -71,7 +71,6 @@ pub(super) fn rules() -> Vec<Rule> {
             "?m is a mean of ?x",
             moments_applied_apart,
         ),
-        guarded("relu-unsigned", "(relu ?x)", "?x", Exact, "floats without a sign", |m| m.is_unsigned("x")),
     ]
 }
 

@@ -183,7 +183,6 @@ pub(super) const APPLIES: &[Case] = &[
          %m = reduce %x {function=mean, axes=[1], keepdim=true}; %p = mul %x, %s; %n = mul %m, %s; %o = sub %b, %n; \
          %r = add %p, %o",
     ),
-    ("relu-unsigned", "input %x: f32[4, 8]; %q = mul %x, %x; %r = relu %q"),
     (
         "pointwise-conv",
         "input %x: f32[2, 5, 4]; input %w: f32[3, 4, 1]; %p = permute %x {axes=[0, 2, 1]}; \
@@ -322,7 +321,6 @@ pub(super) const FORBIDDEN: &[Case] = &[
          %m = reduce %x {function=amax, axes=[1], keepdim=true}; %p = mul %x, %s; %n = mul %m, %s; %o = sub %b, %n; \
          %r = add %p, %o",
     ),
-    ("relu-unsigned", "input %x: f32[4, 8]; %q = mul %x, 2.0; %r = relu %q"),
     (
         "softmax",
         "input %x: f32[8, 8]; %m = reduce %x {function=amax, axes=[0], keepdim=true}; %d = sub %x, %m; %e = exp %d; \

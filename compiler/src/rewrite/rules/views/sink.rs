@@ -1,17 +1,14 @@
-//! Views: compositions, and views that move past the op that reads them towards one that cancels them.
-//!
-//! Every rule has one direction: `reshape` and `permute` sink towards the results. Both directions at once would multiply
-//! each class by the group of its axes.
+//! `reshape` and `permute` sink below the op that reads them, towards the results.
 
 use std::ops::Range;
 
 use egg::Id;
 
-use super::Freedom::Exact;
-use super::{Plans, Rule, structural};
+use super::super::Freedom::Exact;
+use super::super::{Plans, Rule, structural};
+use super::{axes_of, has, nodes, one};
 use crate::ops::{Op, PointFn, ReduceFn};
-use crate::rewrite::analysis::{Egraph, number, op_of, ty};
-use crate::rewrite::decompose::canonical_slice;
+use crate::rewrite::analysis::{Egraph, op_of, ty};
 use crate::rewrite::language::{Kind, Node};
 use crate::rewrite::plan::Plan;
 
@@ -21,72 +18,6 @@ pub(super) fn rules() -> Vec<Rule> {
     let mut rows: Vec<Kind> = ReduceFn::ALL.map(Kind::last).to_vec();
     rows.extend([Kind::SOFTMAX, Kind::LOG_SOFTMAX, Kind::LAYER_NORM, Kind::RMS_NORM]);
     vec![
-        structural(
-            "reshape-reshape",
-            "reshape(reshape(x)) => reshape(x)",
-            "",
-            Exact,
-            &[Kind::RESHAPE],
-            reshape_reshape,
-        ),
-        structural(
-            "permute-permute",
-            "permute(permute(x)) => permute(x)",
-            "",
-            Exact,
-            &[Kind::PERMUTE],
-            permute_permute,
-        ),
-        structural("expand-expand", "expand(expand(x)) => expand(x)", "", Exact, &[Kind::EXPAND], expand_expand),
-        structural(
-            "slice-slice",
-            "slice(slice(x)) => slice(x)",
-            "both cut one axis",
-            Exact,
-            &[Kind::SLICE],
-            slice_slice,
-        ),
-        structural(
-            "slice-concat",
-            "slice(concat(.., x, ..)) => slice(x)",
-            "the slice lies inside one part",
-            Exact,
-            &[Kind::SLICE],
-            slice_concat,
-        ),
-        structural(
-            "concat-slices",
-            "concat(slice(x), slice(x), ..) => slice(x)",
-            "the slices follow each other",
-            Exact,
-            &[Kind::CONCAT],
-            concat_slices,
-        ),
-        structural(
-            "concat-concat",
-            "concat(.., concat(x..), ..) => concat(.., x.., ..)",
-            "one axis",
-            Exact,
-            &[Kind::CONCAT],
-            concat_concat,
-        ),
-        structural("contiguous", "contiguous(x) => x", "", Exact, &[Kind::CONTIGUOUS], contiguous),
-        structural(
-            "bitcast-bitcast",
-            "bitcast(bitcast(x)) => bitcast(x)",
-            "",
-            Exact,
-            &[Kind::BITCAST],
-            bitcast_bitcast,
-        ),
-        structural(
-            "gather-slice",
-            "gather(x, i) => slice(x)",
-            "i is one known index",
-            Exact,
-            &[Kind::GATHER],
-            gather_slice,
-        ),
         structural(
             "broadcast-operand",
             "f(expand(x), y) => f(x, y)",
@@ -146,157 +77,9 @@ pub(super) fn rules() -> Vec<Rule> {
     ]
 }
 
-fn one(plan: Plan) -> Plans {
-    [plan].into_iter().collect()
-}
-
-/// Nodes of a kind in a class.
-fn nodes(egraph: &Egraph, class: Id, kind: Kind) -> impl Iterator<Item = &Node> {
-    egraph[class].iter().filter(move |node| node.kind == kind)
-}
-
-fn has(egraph: &Egraph, class: Id, kind: Kind) -> bool {
-    nodes(egraph, class, kind).next().is_some()
-}
-
 /// What is reshaped in a class, apart from what is itself a reshape of something.
 fn reshaped(egraph: &Egraph, class: Id) -> impl Iterator<Item = Id> + '_ {
     nodes(egraph, class, Kind::RESHAPE).map(|node| node.children[0]).filter(|&x| !has(egraph, x, Kind::RESHAPE)).take(2)
-}
-
-fn reshape_reshape(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let shape = &ty(egraph, class).shape;
-    nodes(egraph, node.children[0], Kind::RESHAPE)
-        .map(|inner| Plan::reshape(Plan::Class(inner.children[0]), shape))
-        .collect()
-}
-
-fn axes_of(egraph: &Egraph, node: &Node) -> Vec<usize> {
-    match op_of(egraph, node) {
-        Some(Op::Permute { axes }) => axes,
-        _ => Vec::new(),
-    }
-}
-
-fn permute_permute(egraph: &Egraph, _: Id, node: &Node) -> Plans {
-    let outer = axes_of(egraph, node);
-    nodes(egraph, node.children[0], Kind::PERMUTE)
-        .map(|inner| {
-            let axes = axes_of(egraph, inner);
-            let composed: Vec<usize> = outer.iter().map(|&axis| axes[axis]).collect();
-            Plan::permute(Plan::Class(inner.children[0]), &composed)
-        })
-        .collect()
-}
-
-fn expand_expand(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let shape = ty(egraph, class).shape.clone();
-    nodes(egraph, node.children[0], Kind::EXPAND)
-        .map(|inner| Plan::op(Op::Expand { shape: shape.clone() }, [Plan::Class(inner.children[0])]))
-        .collect()
-}
-
-fn bitcast_bitcast(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let to = ty(egraph, class).dtype;
-    nodes(egraph, node.children[0], Kind::BITCAST)
-        .map(|inner| Plan::op(Op::Bitcast { to }, [Plan::Class(inner.children[0])]))
-        .collect()
-}
-
-fn slice_of(egraph: &Egraph, node: &Node) -> Option<(usize, i64, i64)> {
-    match op_of(egraph, node) {
-        Some(Op::Slice { axis, start, step, .. }) => Some((axis, start, step)),
-        _ => None,
-    }
-}
-
-fn slice_slice(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let Some((axis, start, step)) = slice_of(egraph, node) else { return Plans::new() };
-    let len = ty(egraph, class).shape[axis];
-    nodes(egraph, node.children[0], Kind::SLICE)
-        .filter_map(|inner| {
-            let (other, from, stride) = slice_of(egraph, inner)?;
-            let slice = canonical_slice(axis, from + start * stride, step * stride, len);
-            (other == axis).then(|| Plan::op(slice, [Plan::Class(inner.children[0])]))
-        })
-        .collect()
-}
-
-fn slice_concat(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let Some((axis, start, step)) = slice_of(egraph, node) else { return Plans::new() };
-    let len = ty(egraph, class).shape[axis];
-    if len == 0 {
-        return Plans::new();
-    }
-    let last = start + step * (len as i64 - 1);
-    let (low, high) = (start.min(last), start.max(last));
-    let mut plans = Plans::new();
-    for inner in nodes(egraph, node.children[0], Kind::CONCAT) {
-        if !matches!(op_of(egraph, inner), Some(Op::Concat { axis: other }) if other == axis) {
-            continue;
-        }
-        let mut begin = 0i64;
-        for &part in &inner.children {
-            let end = begin + ty(egraph, part).shape[axis] as i64;
-            if begin <= low && high < end {
-                plans.push(Plan::op(canonical_slice(axis, start - begin, step, len), [Plan::Class(part)]));
-            }
-            begin = end;
-        }
-    }
-    plans
-}
-
-fn concat_slices(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let Some(Op::Concat { axis }) = op_of(egraph, node) else { return Plans::new() };
-    let slices = |part: Id| {
-        nodes(egraph, part, Kind::SLICE).filter_map(move |node| {
-            let (along, start, step) = slice_of(egraph, node)?;
-            (along == axis && step == 1).then_some((node.children[0], start))
-        })
-    };
-    let len = ty(egraph, class).shape[axis];
-    slices(node.children[0])
-        .filter(|&(x, first)| {
-            let mut next = first;
-            node.children.iter().all(|&part| {
-                let found = slices(part).any(|(other, start)| other == x && start == next);
-                next += ty(egraph, part).shape[axis] as i64;
-                found
-            })
-        })
-        .map(|(x, first)| Plan::op(canonical_slice(axis, first, 1, len), [Plan::Class(x)]))
-        .collect()
-}
-
-fn concat_concat(egraph: &Egraph, _: Id, node: &Node) -> Plans {
-    let Some(op) = op_of(egraph, node) else { return Plans::new() };
-    let mut parts = Vec::new();
-    for &part in &node.children {
-        match nodes(egraph, part, Kind::CONCAT).find(|inner| inner.attr == node.attr) {
-            Some(inner) => parts.extend(inner.children.iter().map(|&part| Plan::Class(part))),
-            None => parts.push(Plan::Class(part)),
-        }
-    }
-    if parts.len() == node.children.len() || parts.len() > 4096 { Plans::new() } else { one(Plan::Op(op, parts)) }
-}
-
-fn contiguous(_: &Egraph, _: Id, node: &Node) -> Plans {
-    one(Plan::Class(node.children[0]))
-}
-
-fn gather_slice(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let Some(Op::Gather { axis }) = op_of(egraph, node) else { return Plans::new() };
-    let (x, index) = (node.children[0], node.children[1]);
-    let extent = ty(egraph, x).shape[axis] as i64;
-    let Some(at) = number(egraph, index) else { return Plans::new() };
-    let at = at as i64;
-    let start = if at < 0 { at + extent } else { at };
-    if !(0..extent).contains(&start) || ty(egraph, index).len() != 1 {
-        return Plans::new();
-    }
-    let slice = Plan::op(canonical_slice(axis, start, 1, 1), [Plan::Class(x)]);
-    one(Plan::reshape(slice, &ty(egraph, class).shape))
 }
 
 /// `shape` without leading extents of 1.
@@ -333,7 +116,7 @@ fn broadcast_operand(egraph: &Egraph, class: Id, node: &Node) -> Plans {
 
 /// Least groups of axes with equal products, in order: `[4, 6]` and `[2, 2, 6]` give `4 | 2 2` and `6 | 6`. Extents of 1 go
 /// with the group after them, at the end with the last.
-fn groups(a: &[usize], b: &[usize]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+pub(in super::super) fn groups(a: &[usize], b: &[usize]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
     if a.contains(&0) || b.contains(&0) || a.is_empty() || b.is_empty() {
         return None;
     }
