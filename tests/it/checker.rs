@@ -378,3 +378,22 @@ fn the_checker_refuses_what_the_oracle_rejects() {
         assert!(counts[0] > 20, "{kind}: {counts:?}");
     }
 }
+
+/// Sound plans that the checker once refused.
+#[test]
+fn sound_plans_are_accepted() {
+    for text in [
+        // The rows of the inner border lie between the columns of the outer one.
+        "graph g {\n input %x: f32[4, 4]\n %y = pad %x, 0.5 {before=[1, 0], after=[0, 0]}\n \
+         %r = pad %y, 0.25 {before=[0, 1], after=[0, 0]}\n return %r\n}",
+        "graph g {\n input %x: f32[4, 8]\n %y = pad %x, 0.5 {before=[1, 0], after=[2, 3]}\n \
+         %r = pad %y, 0.5 {before=[0, 4], after=[1, 0]}\n return %r\n}",
+    ] {
+        let (graph, mistakes) = situ::source::parse(text, &situ::source::Bindings::new());
+        let graph = graph.unwrap_or_else(|| panic!("{mistakes:?}"));
+        for (rewrite, inplace) in [(true, true), (false, true), (false, false)] {
+            let options = situ::pipeline::Options { rewrite, inplace, ..situ::pipeline::Options::default() };
+            situ::pipeline::compile(&graph, &options).unwrap_or_else(|error| panic!("{error}: {text}"));
+        }
+    }
+}

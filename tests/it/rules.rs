@@ -260,8 +260,8 @@ fn page() -> String {
          `--math fast` may change the order of sums. `--assume-finite` is a promise of the caller about every value of the \
          program, not only its inputs; where it is broken, results are wrong without notice. No `--math` implies it.\n\n\
          ## The table\n\nIn the order in which rules are tried; `--rule-limit N` applies the first N. `--only-rule` and \
-         `--without-rule` choose among those of the phase *algebra*. The phases follow each other: *algebra* until nothing \
-         changes, *lower* into kernels, *fuse* kernels until nothing changes, *tie* asks to work in place.\n\n\
+         `--without-rule` choose among those of the phases *algebra* and *merge*. The phases follow each other: *algebra* until \
+         nothing changes, *merge* once and *algebra* again, *lower* into kernels, *fuse* kernels until nothing changes, *tie* asks to work in place.\n\n\
          | | rule | equation | condition | mark | phase |\n|---|---|---|---|---|---|\n",
     );
     for (at, rule) in rules::all().iter().enumerate() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use situ::pipeline::Options;
-use situ::rewrite::{Math, Phase, rules};
+use situ::rewrite::{Math, rules};
 
 /// An ahead-of-time tensor compiler that works in place where it can prove it safe.
 #[derive(Parser, Debug)]

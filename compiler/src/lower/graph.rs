@@ -410,10 +410,9 @@ impl<'a> Lowering<'a> {
     /// middle and the axes after run over everything, so that the slabs are disjoint and cover the rest.
     fn pad(&mut self, inst: &Inst, before: &[usize], after: &[usize]) -> Result<(), Fault> {
         let from = self.access(inst.operands[0])?;
-        let element = self.access(inst.operands[1]);
-        let splat = match self.source(inst.operands[1])? {
-            Source::Splat(bits) => Some(bits),
-            _ => None,
+        let element = match self.source(inst.operands[1])? {
+            Source::Splat(bits) => Ok(bits),
+            _ => Err(self.access(inst.operands[1])?),
         };
         let target = self.result(inst.results[0]);
         let mut region = target.layout.clone();
@@ -427,10 +426,10 @@ impl<'a> Lowering<'a> {
                 slab.offset += start as i64 * slab.strides[axis];
                 slab.shape[axis] = len;
                 let access = Access { layout: slab, ..target.clone() };
-                match splat {
-                    Some(bits) => self.fill(bits, access, Origin::of(inst)),
-                    None => {
-                        let mut read = element.clone()?;
+                match &element {
+                    Ok(bits) => self.fill(*bits, access, Origin::of(inst)),
+                    Err(element) => {
+                        let mut read = element.clone();
                         read.layout = views::broadcast(&read.layout, &access.layout.shape);
                         self.copy(read, access, None, Origin::of(inst));
                     }

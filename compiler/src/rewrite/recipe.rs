@@ -163,11 +163,18 @@ pub(super) fn roots(region: &Region, table: &Table, values: &[Vec<Id>]) -> Roots
     Roots { classes: region.outputs.iter().map(class).collect(), is_dense: region.given.clone(), hopeful: true }
 }
 
-/// Rules that look at all users of a value, once, and algebra on what came of it.
+/// Rules that look at all users of a value, and algebra on what came of it; twice, because what is merged the first time may
+/// be scaled together the second.
 fn merge(egraph: &mut Egraph, admitted: &[bool], limits: &Limits) -> Result<(), Overflow> {
-    let nodes = egraph.nodes().len();
-    saturate(egraph, Phase::Merge, admitted, &Limits { iterations: 1, ..*limits })?;
-    if egraph.nodes().len() == nodes { Ok(()) } else { saturate(egraph, Phase::Algebra, admitted, limits) }
+    for _ in 0..2 {
+        let nodes = egraph.nodes().len();
+        saturate(egraph, Phase::Merge, admitted, &Limits { iterations: 1, ..*limits })?;
+        if egraph.nodes().len() == nodes {
+            break;
+        }
+        saturate(egraph, Phase::Algebra, admitted, limits)?;
+    }
+    Ok(())
 }
 
 /// The e-graph of a region and the ids of its values.

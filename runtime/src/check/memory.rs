@@ -5,8 +5,8 @@
 //! meets costs a logarithm and the few facts of its clusters. Everything that is done here can only lose facts that
 //! hold, never invent one:
 //!
-//! - [`Memory::kill`] removes from every fact the bytes that a write may touch. A fact that is an interval keeps what
-//!   lies outside the hull of the write; any other fact that is not proven disjoint goes.
+//! - [`Memory::kill`] removes from every fact the bytes that a write may touch. Where the two are not proven disjoint, a
+//!   fact that is an interval keeps what lies outside the hull of the write, and any other goes.
 //! - [`Memory::define`] adds a fact. Facts of one value never overlap, so when their sizes add up to the length of
 //!   their common hull they fill it, and they become one interval (the parts of a concatenation, all written).
 //! - [`Memory::rename`] turns the facts of a value into those of its successor.
@@ -133,9 +133,12 @@ impl Memory {
         let mut kept = Vec::with_capacity(facts.len());
         for fact in facts {
             let (fact_low, fact_high) = (fact.region.low, fact.region.high());
-            if Some(fact.value) == spared {
+            // Rows between the columns of a write are beside it, though they lie in its hull.
+            let is_apart = !fact.region.hulls_meet(region)
+                || !region.is_interval() && fact.region.is_disjoint(region, frame, &mut self.budget);
+            if Some(fact.value) == spared || is_apart {
                 kept.push(fact);
-            } else if fact.region.is_interval() && fact_low < high && low < fact_high {
+            } else if fact.region.is_interval() {
                 if fact_low < low {
                     kept.push(Fact { region: Region::interval(fact_low, low), value: fact.value });
                 }
@@ -238,6 +241,18 @@ mod tests {
         memory.rename(A, &Region::interval(0, 100), 1, 3);
         assert!(memory.holds(A, &Region::interval(60, 100), 0, 3));
         assert!(!memory.holds(A, &Region::interval(60, 100), 0, 1));
+    }
+
+    /// The border of a padded value, written as columns after the rows between them.
+    #[test]
+    fn kill_of_columns_spares_the_rows_between() {
+        let mut memory = Memory::new();
+        memory.define(A, Region::interval(4, 48), 1);
+        memory.define(A, Region::interval(52, 96), 1);
+        memory.kill(A, &columns(0, 1), 0, None);
+        assert!(memory.holds(A, &Region::interval(4, 48), 0, 1) && memory.holds(A, &Region::interval(52, 96), 0, 1));
+        memory.kill(A, &columns(3, 1), 0, None);
+        assert!(!memory.holds(A, &Region::interval(4, 48), 0, 1));
     }
 
     #[test]

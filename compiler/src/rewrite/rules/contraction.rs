@@ -9,6 +9,7 @@ use crate::ops::{Op, PointFn};
 use crate::rewrite::analysis::{Egraph, number, op_of, ty};
 use crate::rewrite::language::{Kind, Node};
 use crate::rewrite::plan::Plan;
+use crate::types::DType;
 
 pub(super) fn rules() -> Vec<Rule> {
     vec![
@@ -17,16 +18,16 @@ pub(super) fn rules() -> Vec<Rule> {
             "(matmul (mul ?x ?c) ?y)",
             "(mul (matmul ?x ?y) ?c)",
             Fold,
-            "?c is one element and ?y is a weight, into which it goes next",
-            |m| is_scale(m) && m.is_weight("y"),
+            "?c is one element of moderate size and ?y is a weight, into which it goes next",
+            |m| is_moderate_scale(m) && m.is_weight("y"),
         ),
         guarded(
             "matmul-scale-right",
             "(matmul ?x (mul ?y ?c))",
             "(mul (matmul ?x ?y) ?c)",
             Fold,
-            "?c is one element and ?x is a weight, into which it goes next",
-            |m| is_scale(m) && m.is_weight("x"),
+            "?c is one element of moderate size and ?x is a weight, into which it goes next",
+            |m| is_moderate_scale(m) && m.is_weight("x"),
         ),
         // Between two values of a run the sums have another range: what the scale kept finite may overflow.
         guarded(
@@ -52,7 +53,9 @@ pub(super) fn rules() -> Vec<Rule> {
             Fold,
             "?a, ?b and their product are constants of moderate size and ?x is a matmul",
             |m| {
-                m.number("a").zip(m.number("b")).is_some_and(|(a, b)| [a, b, a * b].into_iter().all(is_moderate))
+                m.number("a")
+                    .zip(m.number("b"))
+                    .is_some_and(|(a, b)| [a, b, a * b].into_iter().all(|x| is_moderate(m.root_ty().dtype, x)))
                     && is_contraction(m, "x")
             },
         ),
@@ -96,9 +99,15 @@ fn is_scale(m: &Match<'_>) -> bool {
     m.number("c").is_some() && m.ty("c").rank() == 0
 }
 
-/// Whether a factor keeps finite numbers finite and normal ones normal, but for the ends of a dtype's range.
-fn is_moderate(x: f64) -> bool {
-    (2f64.powi(-12)..=2f64.powi(12)).contains(&x.abs())
+fn is_moderate_scale(m: &Match<'_>) -> bool {
+    is_scale(m) && m.number("c").is_some_and(|c| is_moderate(m.root_ty().dtype, c))
+}
+
+/// Whether a factor keeps finite numbers finite and normal ones normal, but for the ends of a dtype's range, which is narrow
+/// for `f16`.
+fn is_moderate(dtype: DType, x: f64) -> bool {
+    let most = if dtype == DType::F16 { 4 } else { 12 };
+    (2f64.powi(-most)..=2f64.powi(most)).contains(&x.abs())
 }
 
 const CONTRACTIONS: [Kind; 3] = [Kind::MATMUL, Kind::CONV, Kind::CONV_TRANSPOSE];

@@ -17,6 +17,8 @@ use crate::rewrite::plan::Plan;
 
 /// Most contractions that become one.
 const MOST_MEMBERS: usize = 16;
+/// Most ways in which the slices of one contraction are scaled together.
+const MOST_WAYS: usize = 8;
 
 pub(super) fn rules() -> Vec<Rule> {
     vec![
@@ -73,8 +75,10 @@ fn channels(egraph: &Egraph, node: &Node) -> Option<(usize, usize)> {
     }
 }
 
-/// Contractions like `node` of the same operand with weights, in the order of their making; fewer than two are none.
-fn siblings(egraph: &Egraph, node: &Node) -> Vec<Member> {
+/// Groups of contractions like `node` of the same operand with weights, in the order of their making: those whose results
+/// nothing scales that could be scaled in the weights, and, where they are others, those of the program's own weights, whose
+/// slices can be scaled together later.
+fn groups(egraph: &Egraph, node: &Node) -> Vec<Vec<Member>> {
     let x = node.children[0];
     let Some((_, axis)) = channels(egraph, node) else { return Vec::new() };
     if egraph[x].data.weight {
@@ -86,7 +90,7 @@ fn siblings(egraph: &Egraph, node: &Node) -> Vec<Member> {
     };
     let mut parents: Vec<Id> = egraph[x].parents().collect();
     parents.sort_unstable();
-    let mut members: Vec<Member> = Vec::new();
+    let (mut last, mut own): (Vec<Member>, Vec<Member>) = (Vec::new(), Vec::new());
     for parent in parents {
         let other = &egraph.nodes()[usize::from(parent)];
         let is_like = other.kind == node.kind
@@ -97,18 +101,24 @@ fn siblings(egraph: &Egraph, node: &Node) -> Vec<Member> {
             continue;
         }
         let member = Member { class: egraph.find(parent), weight: egraph.find(other.children[1]) };
-        let is_joined = egraph[member.weight].iter().any(|node| node.kind == Kind::CONCAT);
-        let known = members.iter().any(|other| other.class == member.class);
-        if !known
-            && !is_joined
-            && !is_folded(egraph, node, member.class)
-            && egraph[member.weight].data.weight
-            && fits(member.weight)
-        {
-            members.push(member);
+        let has = |test: fn(Kind) -> bool| egraph[member.weight].iter().any(|node| test(node.kind));
+        if !egraph[member.weight].data.weight || !fits(member.weight) || has(|kind| kind == Kind::CONCAT) {
+            continue;
+        }
+        let is_in = |group: &[Member]| group.iter().any(|other| other.class == member.class);
+        if !is_in(&last) && !is_folded(egraph, node, member.class) {
+            last.push(member);
+        }
+        if !is_in(&own) && !has(|kind| kind.function().is_some()) {
+            own.push(member);
         }
     }
-    if members.len() < 2 || members.len() > MOST_MEMBERS { Vec::new() } else { members }
+    let mut groups = vec![last];
+    if groups[0] != own {
+        groups.push(own);
+    }
+    groups.retain(|group| (2..=MOST_MEMBERS).contains(&group.len()));
+    groups
 }
 
 /// Whether a product of a contraction's result is a contraction of the same operand with other weights: then that one is
@@ -142,11 +152,11 @@ fn slice(egraph: &Egraph, node: &Node, members: &[Member], class: Id, whole: Pla
 }
 
 fn merge_contractions(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let members = siblings(egraph, node);
-    if members.is_empty() || egraph[class].data.weight {
+    if egraph[class].data.weight {
         return Plans::new();
     }
-    merged(egraph, node, &members).and_then(|whole| slice(egraph, node, &members, class, whole)).into_iter().collect()
+    let part = |members: Vec<Member>| slice(egraph, node, &members, class, merged(egraph, node, &members)?);
+    groups(egraph, node).into_iter().filter_map(part).collect()
 }
 
 /// The first sum of a contraction and a bias along its channels: its class, and the bias as a tensor of rank one.
@@ -187,22 +197,23 @@ fn merge_linears(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let mut plans = Plans::new();
     for &child in &node.children {
         for inner in egraph[child].iter().filter(|inner| matches!(inner.kind, Kind::MATMUL | Kind::CONV)) {
-            let members = siblings(egraph, inner);
             let Some((axis, _)) = channels(egraph, inner) else { continue };
-            let sums: Option<Vec<(Id, Plan)>> =
-                members.iter().map(|member| biased(egraph, member.class, axis)).collect();
-            let (Some(sums), Some(product)) = (sums, merged(egraph, inner, &members)) else { continue };
-            let is_this = |(member, sum): (&Member, &(Id, Plan))| {
-                member.class == egraph.find(child) && sum.0 == egraph.find(class)
-            };
-            if !members.iter().zip(&sums).any(is_this) {
-                continue;
+            for members in groups(egraph, inner) {
+                let sums: Option<Vec<(Id, Plan)>> =
+                    members.iter().map(|member| biased(egraph, member.class, axis)).collect();
+                let (Some(sums), Some(product)) = (sums, merged(egraph, inner, &members)) else { continue };
+                let is_this = |(member, sum): (&Member, &(Id, Plan))| {
+                    member.class == egraph.find(child) && sum.0 == egraph.find(class)
+                };
+                if !members.iter().zip(&sums).any(is_this) {
+                    continue;
+                }
+                let len = members.iter().map(|member| ty(egraph, member.class).shape[axis]).sum();
+                let row = Plan::op(Op::Concat { axis: 0 }, sums.into_iter().map(|(_, bias)| bias));
+                let bias = along(row, len, axis, ty(egraph, class).rank());
+                let sum = Plan::point(PointFn::Add, [product, bias]);
+                plans.extend(slice(egraph, inner, &members, child, sum));
             }
-            let len = members.iter().map(|member| ty(egraph, member.class).shape[axis]).sum();
-            let row = Plan::op(Op::Concat { axis: 0 }, sums.into_iter().map(|(_, bias)| bias));
-            let bias = along(row, len, axis, ty(egraph, class).rank());
-            let sum = Plan::point(PointFn::Add, [product, bias]);
-            plans.extend(slice(egraph, inner, &members, child, sum));
         }
     }
     plans
@@ -213,8 +224,8 @@ struct Part {
     class: Id,
     start: usize,
     len: usize,
-    /// The first product of it with one element: its class and the element's.
-    scaled: Option<(Id, Id)>,
+    /// Products of it with one element: their classes and the elements'.
+    scaled: Vec<(Id, Id)>,
 }
 
 /// The axis of the channels of a class that is a contraction with weights, or that and a bias of weights.
@@ -259,18 +270,39 @@ fn parts(egraph: &Egraph, y: Id, axis: usize) -> Vec<Part> {
     if overlap { Vec::new() } else { parts }
 }
 
-fn scaled(egraph: &Egraph, class: Id) -> Option<(Id, Id)> {
+fn scaled(egraph: &Egraph, class: Id) -> Vec<(Id, Id)> {
     let mut parents: Vec<Id> = egraph[class].parents().collect();
     parents.sort_unstable();
-    parents.into_iter().find_map(|parent| {
+    let mut products: Vec<(Id, Id)> = Vec::new();
+    for parent in parents {
         let node = &egraph.nodes()[usize::from(parent)];
-        let [x, c] = node.children[..] else { return None };
+        let [x, c] = node.children[..] else { continue };
+        let (product, c) = (egraph.find(parent), egraph.find(c));
         let is_scale = node.kind == Kind::point(PointFn::Mul)
             && egraph.find(x) == egraph.find(class)
             && number(egraph, c).is_some()
             && ty(egraph, c).rank() == 0;
-        is_scale.then(|| (egraph.find(parent), egraph.find(c)))
-    })
+        if is_scale && !products.iter().any(|&(other, _)| other == product) {
+            products.push((product, c));
+        }
+    }
+    products
+}
+
+/// Ways to scale the parts: for each the element, or none. A part may be read as it is, or as one of its products; what all
+/// parts are together is one way.
+fn ways(parts: &[Part]) -> Vec<Vec<Option<(Id, Id)>>> {
+    let mut ways: Vec<Vec<Option<(Id, Id)>>> = vec![Vec::new()];
+    for part in parts {
+        let choices: Vec<Option<(Id, Id)>> =
+            std::iter::once(None).chain(part.scaled.iter().copied().map(Some)).collect();
+        let extended = ways
+            .iter()
+            .flat_map(|way| choices.iter().map(move |&choice| way.iter().copied().chain([choice]).collect::<Vec<_>>()));
+        ways = extended.take(MOST_WAYS).collect();
+    }
+    ways.retain(|way| way.iter().any(Option::is_some));
+    ways
 }
 
 fn scale_slices(egraph: &Egraph, class: Id, node: &Node) -> Plans {
@@ -281,34 +313,34 @@ fn scale_slices(egraph: &Egraph, class: Id, node: &Node) -> Plans {
         let y = egraph.find(inner.children[0]);
         let Some(axis) = channel_axis(egraph, y).filter(|_| ty(egraph, y).dtype.is_float()) else { continue };
         let parts = parts(egraph, y, axis);
-        let Some(part) = parts.iter().find(|part| part.class == egraph.find(own)) else { continue };
-        let is_moved = match part.scaled {
-            Some((product, _)) => product == egraph.find(class),
-            None => part.class == egraph.find(class),
-        };
-        if !is_moved || parts.iter().all(|part| part.scaled.is_none()) {
-            continue;
-        }
-        let whole = ty(egraph, y);
-        let one = || Plan::Const(situ_runtime::scalar::encode_float(whole.dtype, 1.0), whole.dtype);
-        let spread =
-            |element: Plan, len: usize| Plan::op(Op::Expand { shape: vec![len] }, [Plan::reshape(element, &[1])]);
-        let mut pieces = Vec::new();
-        let mut end = 0;
-        for part in &parts {
-            if part.start > end {
-                pieces.push(spread(one(), part.start - end));
+        let Some(at) = parts.iter().position(|part| part.class == egraph.find(own)) else { continue };
+        for way in ways(&parts) {
+            let read = way[at].map_or(parts[at].class, |(product, _)| product);
+            if read == egraph.find(class) {
+                let scaled = Plan::point(PointFn::Mul, [Plan::Class(y), factor(egraph, y, axis, &parts, &way)]);
+                plans.push(Plan::op(canonical_slice(axis, parts[at].start as i64, 1, parts[at].len), [scaled]));
             }
-            pieces.push(spread(part.scaled.map_or_else(one, |(_, element)| Plan::Class(element)), part.len));
-            end = part.start + part.len;
         }
-        if end < whole.shape[axis] {
-            pieces.push(spread(one(), whole.shape[axis] - end));
-        }
-        let row = Plan::op(Op::Concat { axis: 0 }, pieces);
-        let factor = along(row, whole.shape[axis], axis, whole.rank());
-        let scaled = Plan::point(PointFn::Mul, [Plan::Class(y), factor]);
-        plans.push(Plan::op(canonical_slice(axis, part.start as i64, 1, part.len), [scaled]));
     }
     plans
+}
+
+/// What scales the channels of `y`: the elements of `way` on the parts, one elsewhere.
+fn factor(egraph: &Egraph, y: Id, axis: usize, parts: &[Part], way: &[Option<(Id, Id)>]) -> Plan {
+    let whole = ty(egraph, y);
+    let one = || Plan::Const(situ_runtime::scalar::encode_float(whole.dtype, 1.0), whole.dtype);
+    let spread = |element: Plan, len: usize| Plan::op(Op::Expand { shape: vec![len] }, [Plan::reshape(element, &[1])]);
+    let mut pieces = Vec::new();
+    let mut end = 0;
+    for (part, scaled) in parts.iter().zip(way) {
+        if part.start > end {
+            pieces.push(spread(one(), part.start - end));
+        }
+        pieces.push(spread(scaled.map_or_else(one, |(_, element)| Plan::Class(element)), part.len));
+        end = part.start + part.len;
+    }
+    if end < whole.shape[axis] {
+        pieces.push(spread(one(), whole.shape[axis] - end));
+    }
+    along(Plan::op(Op::Concat { axis: 0 }, pieces), whole.shape[axis], axis, whole.rank())
 }
