@@ -8,13 +8,15 @@ use indexmap::IndexMap;
 
 use crate::eval::Tensor;
 use crate::ir::{Constant, Def, Graph, InstId, ValueId};
-use crate::ops::{Class, Op, ReduceFn};
+use crate::ops::{Class, Op, PointFn, ReduceFn};
 use crate::types::{DType, InputMode, TensorType};
 
 /// Most instructions of a region; longer stretches are cut at their narrowest place.
 const LONGEST: usize = 96;
 /// Fewest instructions worth a region of their own.
 const SHORTEST: usize = 4;
+/// Views through which the use of a value is looked for.
+const VIEWS: usize = 8;
 /// A cut has no narrower place this many instructions before or after it.
 const WINDOW: usize = 24;
 
@@ -143,6 +145,22 @@ impl Uses {
     }
 }
 
+impl Uses {
+    /// Whether a part of the value is multiplied by a number, which may go into the weights that made the value. Looks
+    /// through `depth` views.
+    fn is_scaled(&self, graph: &Graph, value: ValueId, depth: usize) -> bool {
+        self.users[value.index()].iter().any(|&id| {
+            let inst = graph.inst(id);
+            let number = |&operand: &ValueId| graph.constant_of(operand).and_then(Constant::splat).is_some();
+            match inst.op.row().class {
+                Class::Point => inst.op == Op::Point(PointFn::Mul) && inst.operands.iter().any(number),
+                Class::View if depth > 0 => inst.results.iter().any(|&result| self.is_scaled(graph, result, depth - 1)),
+                _ => false,
+            }
+        })
+    }
+}
+
 /// Ends of the regions: positions in the body, ascending, the last one the length of the body.
 fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
     let order = &graph.body().insts;
@@ -181,7 +199,10 @@ fn cuts(graph: &Graph, uses: &Uses) -> Vec<usize> {
             |value: &ValueId| graph.producer(*value).is_some_and(|id| graph.inst(id).op.row().class == Class::View);
         let is_control = |p: usize| order.get(p).is_some_and(|&id| graph.inst(id).op.is_control());
         let apart = is_control(p) || is_control(p + 1);
-        let small = || crossing().all(|value| !made_by_view(value) && uses.is_stored(graph, *value, 4));
+        let is_end = |value: &ValueId| {
+            !made_by_view(value) && uses.is_stored(graph, *value, VIEWS) && !uses.is_scaled(graph, *value, VIEWS)
+        };
+        let small = || crossing().all(is_end);
         if apart || (length >= SHORTEST && narrow && small()) {
             cuts.push(p + 1);
             start = p + 1;

@@ -78,6 +78,11 @@ const PASSES: usize = 6;
 /// on every machine; regions of real networks need a tenth of it.
 const BUDGET: usize = 1 << 20;
 
+/// Views between a value that is needed and one that could be a part of a merged value.
+const MOST_VIEWS: usize = 4;
+/// Classes that are looked at for one number of views.
+const MOST_BRANCHES: usize = 16;
+
 /// The local search: the best choice so far and its program.
 struct Search<'a> {
     table: &'a Table<'a>,
@@ -119,27 +124,52 @@ impl Search<'_> {
         }
     }
 
-    /// Lets all users of a class that nobody uses read it at once: one alone would pay for all of it. Users that are
-    /// computed inside kernels are stored instead.
+    /// Lets all users of a class that nobody uses read it at once: one alone would pay for all of it. A user may be a value
+    /// that the program has only as something it is a view of. Users that are computed inside kernels are stored instead.
     fn move_to(&mut self, users: &[(u32, u16)]) {
-        let moved: Vec<(usize, u16)> = users
+        let moved: Vec<Vec<(u32, u16)>> = users
             .iter()
-            .map(|&(user, way)| (user as usize, way))
-            .filter(|&(user, way)| self.is_needed(user) && self.choice.pick[user] != way)
+            .filter(|&&(user, way)| self.choice.pick[user as usize] != way)
+            .filter_map(|&(user, way)| {
+                let mut picks = self.seen_as(user)?;
+                picks.push((user, way));
+                Some(picks)
+            })
             .collect();
         if moved.len() < 2 {
             return;
         }
         let before = self.choice.clone();
-        for &(user, way) in &moved {
-            self.choice.pick[user] = way;
-            if let Some(inside) = self.table.entries[user].partner {
+        for (user, way) in moved.into_iter().flatten() {
+            self.choice.pick[user as usize] = way;
+            if let Some(inside) = self.table.entries[user as usize].partner {
                 self.choice.inline[inside as usize] = false;
             }
         }
         if !self.accept() {
             self.choice = before;
         }
+    }
+
+    /// The choice of views by which a value that the best program needs shows `class`, nearest to the need first; `None` if
+    /// there is no such value within so many views.
+    fn seen_as(&self, class: u32) -> Option<Vec<(u32, u16)>> {
+        let mut open = vec![(class, Vec::new())];
+        for _ in 0..=MOST_VIEWS {
+            let mut next = Vec::new();
+            for (class, picks) in open {
+                if self.is_needed(class as usize) {
+                    return Some(picks);
+                }
+                for &(user, way) in &self.views[class as usize] {
+                    let longer = std::iter::once((user, way)).chain(picks.iter().copied()).collect();
+                    next.push((user, longer));
+                }
+            }
+            next.truncate(MOST_BRANCHES);
+            open = next;
+        }
+        None
     }
 
     /// Whether the best program has the value of a memory class, in memory or inside a kernel.

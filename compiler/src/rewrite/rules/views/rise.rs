@@ -51,7 +51,7 @@ pub(super) fn rules() -> Vec<Rule> {
         structural(
             "slice-reshape",
             "slice(reshape(x)) => reshape(slice(x))",
-            "the reshape keeps the axis",
+            "the reshape keeps the axis, or splits one and the slice is of the first of the parts",
             Exact,
             &[Kind::SLICE],
             slice_reshape,
@@ -185,12 +185,19 @@ fn slice_reshape(egraph: &Egraph, class: Id, node: &Node) -> Plans {
             let x = &ty(egraph, inner.children[0]).shape;
             // Axes of extent 1 may share the group.
             let (there, here) = groups(middle, x)?.into_iter().find(|(there, _)| there.contains(&cut.axis))?;
-            let wide = |shape: &[usize], group: std::ops::Range<usize>| {
-                let mut wide = group.filter(|&axis| shape[axis] != 1);
-                (wide.next(), wide.next())
+            let wide = |shape: &[usize], group: std::ops::Range<usize>| -> Vec<usize> {
+                group.filter(|&axis| shape[axis] != 1).collect()
             };
-            let ((Some(outer), None), (Some(own), None)) = (wide(middle, there), wide(x, here)) else { return None };
-            let part = Plan::op(cut.moved(own, 0), [Plan::Class(inner.children[0])]);
+            let (there, here) = (wide(middle, there), wide(x, here));
+            let (&[own], Some((&outer, below))) = (&here[..], there.split_first()) else { return None };
+            // So many elements of `x` lie under one index of the axis that is cut.
+            let under: usize = below.iter().map(|&axis| middle[axis]).product();
+            let moved = match under {
+                1 => cut.moved(own, 0),
+                _ if cut.step == 1 => canonical_slice(own, cut.start * under as i64, 1, cut.len * under),
+                _ => return None,
+            };
+            let part = Plan::op(moved, [Plan::Class(inner.children[0])]);
             (outer == cut.axis).then(|| Plan::reshape(part, &ty(egraph, class).shape))
         })
         .collect()

@@ -77,9 +77,11 @@ pub(super) fn rules() -> Vec<Rule> {
     ]
 }
 
-/// What is reshaped in a class, apart from what is itself a reshape of something.
+/// What is reshaped in a class, apart from what is itself a reshape of something. A slice counts: where it has risen, it is
+/// a reshape only of what it was before.
 fn reshaped(egraph: &Egraph, class: Id) -> impl Iterator<Item = Id> + '_ {
-    nodes(egraph, class, Kind::RESHAPE).map(|node| node.children[0]).filter(|&x| !has(egraph, x, Kind::RESHAPE)).take(2)
+    let is_source = |&x: &Id| !has(egraph, x, Kind::RESHAPE) || has(egraph, x, Kind::SLICE);
+    nodes(egraph, class, Kind::RESHAPE).map(|node| node.children[0]).filter(is_source).take(2)
 }
 
 /// `shape` without leading extents of 1.

@@ -104,6 +104,10 @@ pub(super) const APPLIES: &[Case] = &[
     ),
     (
         "slice-reshape",
+        "input %x: f32[4, 24]; %y = reshape %x {shape=[4, 3, 8]}; %r = slice %y {axis=1, start=1, end=3, step=1}",
+    ),
+    (
+        "slice-reshape",
         "input %x: f32[4, 8, 3]; %y = reshape %x {shape=[32, 3]}; %r = slice %y {axis=1, start=1, end=3, step=1}",
     ),
     (
