@@ -33,6 +33,8 @@ pub struct Options {
     pub math: Math,
     /// `false`: ops are only decomposed where they must be, each becomes a kernel of its own.
     pub rewrite: bool,
+    /// `false`: every op that algebra leaves becomes a kernel of its own.
+    pub fuse: bool,
     /// The caller promises that no value is NaN or infinite: rules that drop them are used as well.
     pub assume_finite: bool,
     /// Only the rule of this name, of those of algebra.
@@ -62,6 +64,7 @@ impl Default for Options {
         Options {
             math: Math::Default,
             rewrite: true,
+            fuse: true,
             assume_finite: false,
             only_rule: None,
             without_rules: Vec::new(),
@@ -375,6 +378,7 @@ fn rewrite_options(options: &Options) -> RewriteOptions {
     RewriteOptions {
         math: options.math,
         rewrite: options.rewrite,
+        fuse: options.fuse,
         assume_finite: options.assume_finite,
         only_rule: options.only_rule.clone(),
         without_rules: options.without_rules.clone(),

@@ -79,6 +79,14 @@ fn outcome(form: &Form) -> String {
     format!("{}{steps}\n", kernels(&rewritten(&form.graph, form.math)))
 }
 
+/// Every form, with the least freedom under which it has to become what the others are.
+pub fn all() -> Vec<(Graph, Math)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/forms");
+    let files = inside(&root).into_iter().flat_map(|folder| inside(&folder));
+    let forms = files.filter(|path| path.extension().is_some_and(|extension| extension == "situ"));
+    forms.map(|path| read(&path)).map(|form| (form.graph, form.math)).collect()
+}
+
 fn bound(graph: &Graph) -> f64 {
     let narrow = graph.outputs.iter().any(|output| graph.ty(output.value).dtype == DType::F16);
     if narrow { 2e-3 } else { 1e-5 }

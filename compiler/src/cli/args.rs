@@ -224,6 +224,9 @@ pub struct CompileArgs {
     /// Do not rewrite: every op is a kernel of its own.
     #[arg(long)]
     pub no_rewrite: bool,
+    /// Do not fuse: every op that the rules of algebra leave is a kernel of its own.
+    #[arg(long)]
+    pub no_fusion: bool,
     /// Promise that no value is NaN or infinite, so that rules which drop them apply whatever --math says.
     #[arg(long)]
     pub assume_finite: bool,
@@ -270,6 +273,7 @@ impl CompileArgs {
         let flags = [
             ("--math", self.math != MathArg::Default),
             ("--no-rewrite", self.no_rewrite),
+            ("--no-fusion", self.no_fusion),
             ("--assume-finite", self.assume_finite),
             ("--only-rule", self.only_rule.is_some()),
             ("--without-rule", !self.without_rule.is_empty()),
@@ -293,6 +297,7 @@ impl CompileArgs {
                 MathArg::Fast => Math::Fast,
             },
             rewrite: !self.no_rewrite,
+            fuse: !self.no_fusion,
             assume_finite: self.assume_finite,
             only_rule: self.only_rule.clone(),
             without_rules: self.without_rule.clone(),

@@ -77,6 +77,8 @@ pub struct RewriteOptions {
     pub rule_limit: Option<usize>,
     /// Most e-nodes a region may grow to, for each of its instructions.
     pub node_cap: usize,
+    /// `false`: every op that algebra leaves is a kernel of its own.
+    pub fuse: bool,
     /// Whether kernels and contractions are merged that read the same.
     pub merge: bool,
     /// Distinct regions in which requests to overwrite an operand are not priced as granted: `place` refused one.
@@ -94,6 +96,7 @@ impl Default for RewriteOptions {
             without_rules: Vec::new(),
             rule_limit: None,
             node_cap: 50,
+            fuse: true,
             merge: true,
             pessimistic: BTreeSet::new(),
         }
@@ -108,6 +111,7 @@ impl RewriteOptions {
             && !self.without_rules.iter().any(|other| other == rule.name);
         rule.freedom.granted(self.math, self.assume_finite)
             && (self.merge || rule.phase != Phase::Merge)
+            && (self.fuse || rule.phase != Phase::Fuse)
             && (!rule.phase.is_optional() || chosen)
             && self.rule_limit.is_none_or(|limit| position() < limit)
     }
@@ -167,7 +171,7 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         .collect::<Result<_, _>>()?;
     let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?)?;
     let wrapped = rebuild::wrap(joined)?;
-    let (result, merged) = if options.merge { siblings::merge(wrapped)? } else { (wrapped, 0) };
+    let (result, merged) = if options.merge && options.fuse { siblings::merge(wrapped)? } else { (wrapped, 0) };
     let mut result = result.into_graph();
     report.requests = if options.inplace { ties::request(&mut result)? } else { 0 };
     report.unique_regions = regions.len();

@@ -6,10 +6,9 @@ use super::super::Freedom::{Exact, Fold};
 use super::super::{Plans, Rule, guarded, structural};
 use super::{both_orders, nodes};
 use crate::ops::{Op, PointFn};
-use crate::rewrite::analysis::{Egraph, number, op_of, ty};
+use crate::rewrite::analysis::{Egraph, op_of, ty};
 use crate::rewrite::language::{Kind, Node};
 use crate::rewrite::plan::Plan;
-use crate::types::DType;
 
 pub(super) fn rules() -> Vec<Rule> {
     vec![
@@ -36,22 +35,6 @@ pub(super) fn rules() -> Vec<Rule> {
             },
         ),
         structural(
-            "scale-repeated",
-            "expand(x) * c => expand(x * c)",
-            "c is a constant",
-            Exact,
-            &[Kind::point(PointFn::Mul)],
-            scale_repeated,
-        ),
-        structural(
-            "slice-repeated",
-            "slice(expand(x)) => expand(x)",
-            "x has extent 1 where it is cut",
-            Exact,
-            &[Kind::SLICE],
-            slice_repeated,
-        ),
-        structural(
             "permute-repeated",
             "permute(reshape(expand(x))) => reshape(permute(expand(reshape(x))))",
             "the last two axes are swapped; the inner expand leaves out axes of extent 1",
@@ -66,14 +49,6 @@ pub(super) fn rules() -> Vec<Rule> {
             Exact,
             &[Kind::MATMUL],
             matmul_of_merged,
-        ),
-        structural(
-            "mask-compared",
-            "cast(b) == 0 => not(b), cast(b) != 0 => b",
-            "b is bool",
-            Exact,
-            &[Kind::point(PointFn::Eq), Kind::point(PointFn::Ne)],
-            mask_compared,
         ),
     ]
 }
@@ -93,35 +68,6 @@ fn is_projection(egraph: &Egraph, class: Id, depth: usize) -> bool {
                 && egraph[class]
                     .iter()
                     .any(|node| views.contains(&node.kind) && is_projection(egraph, node.children[0], depth - 1)))
-}
-
-fn scale_repeated(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let shape = &ty(egraph, class).shape;
-    let (a, b) = (node.children[0], node.children[1]);
-    let mut plans = Plans::new();
-    for (x, c) in [(a, b), (b, a)] {
-        if ty(egraph, c).rank() != 0 || number(egraph, c).is_none() || ty(egraph, x).shape != *shape {
-            continue;
-        }
-        plans.extend(nodes(egraph, x, Kind::EXPAND).take(1).map(|inner| {
-            let scaled = Plan::point(PointFn::Mul, [Plan::Class(inner.children[0]), Plan::Class(c)]);
-            Plan::op(Op::Expand { shape: shape.clone() }, [scaled])
-        }));
-    }
-    plans
-}
-
-fn slice_repeated(egraph: &Egraph, class: Id, node: &Node) -> Plans {
-    let Some(Op::Slice { axis, .. }) = op_of(egraph, node) else { return Plans::new() };
-    let shape = &ty(egraph, class).shape;
-    nodes(egraph, node.children[0], Kind::EXPAND)
-        .filter(|inner| {
-            let own = &ty(egraph, inner.children[0]).shape;
-            // Axes in front that the operand does not have are repeated as well.
-            (axis + own.len()).checked_sub(shape.len()).is_none_or(|axis| own[axis] == 1)
-        })
-        .map(|inner| Plan::op(Op::Expand { shape: shape.clone() }, [Plan::Class(inner.children[0])]))
-        .collect()
 }
 
 /// Repeated heads with an axis of extent 1 beside them (`repeat_interleave`) are repeated heads.
@@ -176,23 +122,4 @@ fn matmul_of_merged(egraph: &Egraph, class: Id, node: &Node) -> Plans {
         })
         .into_iter()
         .collect()
-}
-
-fn mask_compared(egraph: &Egraph, _: Id, node: &Node) -> Plans {
-    let (a, b) = (node.children[0], node.children[1]);
-    let mut plans = Plans::new();
-    for (mask, zero) in [(a, b), (b, a)] {
-        if number(egraph, zero) != Some(0.0) || ty(egraph, zero).rank() != 0 {
-            continue;
-        }
-        for cast in nodes(egraph, mask, Kind::CAST) {
-            let bits = cast.children[0];
-            if ty(egraph, bits).dtype == DType::Bool {
-                let bits = Plan::Class(bits);
-                let negated = node.kind == Kind::point(PointFn::Eq);
-                plans.push(if negated { Plan::point(PointFn::Not, [bits]) } else { bits });
-            }
-        }
-    }
-    plans
 }
