@@ -19,6 +19,7 @@ mod forms;
 mod hazards;
 mod faults;
 mod determinism;
+mod rounds;
 mod rules;
 mod rematerialise;
 mod allocation;

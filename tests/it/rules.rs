@@ -86,6 +86,33 @@ fn serves(rule: &str) -> bool {
     })
 }
 
+/// What was rewritten says how: each step with what it made of what, those that made what others look for before them.
+#[test]
+fn derivations_are_told() {
+    let cases = [
+        (
+            "gelu_recovered",
+            "%g",
+            &[
+                "  div(%h, 1.4142135) = mul(%h, 0.70710677)  (div-constant, ulp)\n",
+                "  mul(mul(%h, add(erf(mul(%h, 0.70710677)), 1.0)), 0.5) = gelu(%h)  (gelu-halved-last, ulp)\n",
+            ][..],
+        ),
+        ("rms_norm_recovered", "%y", &["(rms-norm, ulp)\n"][..]),
+    ];
+    for (stem, value, steps) in cases {
+        let path = examples::programs().into_iter().find(|path| path.file_stem().is_some_and(|own| own == stem));
+        let graph = examples::graph(&path.expect("the example"));
+        let compiled = situ::pipeline::compile(&graph, &situ::pipeline::Options::default()).expect("compilation");
+        let told = compiled.explain(&graph, value).expect("a value of the program");
+        let mut rest = &told[..];
+        for step in steps {
+            let at = rest.find(step).unwrap_or_else(|| panic!("{step} is not, or not in its place, in\n{told}"));
+            rest = &rest[at + step.len()..];
+        }
+    }
+}
+
 /// Programs that are compiled again and again.
 fn small_programs() -> Vec<(PathBuf, Vec<Math>)> {
     const EXAMPLES: [&str; 12] = [
