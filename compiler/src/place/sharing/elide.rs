@@ -145,6 +145,13 @@ impl<'g> Sharing<'g> {
         if s.output && (t.next.is_some() || t.final_of.is_some()) {
             return Err(Reason::IsOutput);
         }
+        // A step writes one version of a value at most: two of them are one after the other.
+        let writers = self.writers(source);
+        let is_other = |value: usize| value != target && value != source;
+        let line = self.line(self.root(target));
+        if line.into_iter().any(|value| is_other(value) && self.writers(value).iter().any(|it| writers.contains(it))) {
+            return Err(Reason::PlaceFixed { at: self.name(target) });
+        }
         let updates = self.graph.nodes[node].writes[0].base.is_some();
         if updates && self.writers(source).len() != 1 {
             return Err(Reason::PlaceFixed { at: self.name(source) });
