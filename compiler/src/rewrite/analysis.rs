@@ -11,6 +11,7 @@ use situ_runtime::point::PointFn;
 use situ_runtime::scalar;
 use smallvec::SmallVec;
 
+use super::fold::has_the_bits_of_a_run;
 use super::language::{Kind, Node, TypeId, Vocabulary};
 use crate::ops::{Op, ReduceFn};
 use crate::types::TensorType;
@@ -45,6 +46,8 @@ pub(super) struct Application {
     pub matched: Matched,
     /// E-nodes there were; what was matched is among them.
     pub nodes: usize,
+    /// The root of the right side.
+    pub made: Option<Id>,
 }
 
 /// What a rule saw.
@@ -77,6 +80,8 @@ pub(super) struct Data {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub words: Vocabulary,
+    /// Whether a function of constants is evaluated only where a run would give the same bits.
+    pub strict: bool,
     /// Facts of the leaves, by number.
     pub leaves: Vec<Data>,
     /// In the last phase, for each kernel by number: which operands it reads only where it writes.
@@ -252,6 +257,7 @@ pub(super) fn progression_of(egraph: &Egraph, id: Id) -> Option<(i64, i64)> {
 /// The bits every element of a node's value has, where its operands' elements are known to be the same.
 fn folded(egraph: &Egraph, op: &Op, node: &Node) -> Option<u64> {
     match op {
+        Op::Point(_) if egraph.analysis.strict && !has_the_bits_of_a_run(op) => None,
         Op::Point(function) => {
             let mut dtypes: SmallVec<[_; 3]> = SmallVec::new();
             let mut bits: SmallVec<[u64; 3]> = SmallVec::new();

@@ -252,7 +252,8 @@ impl<'a> History<'a> {
                 self.node(self.table.class[premise], premise, false, trail);
             }
         }
-        let to = self.term(made, DEEPEST);
+        // A node inside the right side is explained by all of it.
+        let to = self.term(application.made.map_or(made, usize::from), DEEPEST);
         trail.steps.push(Derived { rule: rule.name, from, to });
     }
 

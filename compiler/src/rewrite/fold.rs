@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Math;
 use super::rebuild::{Rebuild, fault};
 use crate::diagnostic::Fault;
 use crate::eval::{Tensor, evaluate_op};
 use crate::ir::{Constant, ConstantData, Def, Graph, Inst, ValueId};
-use crate::ops::{Class, Op};
+use crate::ops::{Accuracy, Class, Op};
 use crate::types::TensorType;
 
 /// Most bytes of one folded constant.
@@ -26,9 +27,9 @@ const MOST_VIEWS: usize = 16;
 const MOST_COMPARED: usize = 1 << 16;
 
 /// The graph with its constant part evaluated.
-pub(super) fn fold(graph: &Graph) -> Result<Graph, Fault> {
+pub(super) fn fold(graph: &Graph, math: Math) -> Result<Graph, Fault> {
     let names = graph.values.iter().map(|value| value.name.clone()).collect();
-    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeMap::new(), names, work: MOST_WORK };
+    let mut folder = Folder { new: Rebuild::new(graph), views: BTreeMap::new(), names, work: MOST_WORK, math };
     for (_, inst) in graph.body_insts() {
         folder.instruction(inst)?;
     }
@@ -42,6 +43,16 @@ struct Folder<'a> {
     names: BTreeSet<String>,
     /// Work that may still be done.
     work: usize,
+    math: Math,
+}
+
+/// Whether what is computed when compiling has the bits that a run would give: kernels agree with the scalar meaning only
+/// within the bound of their row.
+pub(super) fn has_the_bits_of_a_run(op: &Op) -> bool {
+    match op {
+        Op::Point(function) => function.row().ulps == 0,
+        other => other.row().accuracy == Accuracy::Exact,
+    }
 }
 
 impl Folder<'_> {
@@ -58,7 +69,8 @@ impl Folder<'_> {
             }
             return Ok(());
         }
-        if !constant || !inst.regions.is_empty() || !self.is_moderate(inst, &operands) {
+        let is_allowed = self.math != Math::Strict || has_the_bits_of_a_run(&inst.op);
+        if !constant || !inst.regions.is_empty() || !is_allowed || !self.is_moderate(inst, &operands) {
             return self.new.copy(inst);
         }
         self.work -= self.work_of(inst, &operands).min(self.work);

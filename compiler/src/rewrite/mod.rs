@@ -161,7 +161,7 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         let result = PureGraph::new(bodies::optimise(result, options, &mut report)?)?;
         return Ok((result, report));
     }
-    let plain = fold::fold(&plain)?;
+    let plain = fold::fold(&plain, options.math)?;
     let (regions, pieces) = regions::partition(&plain);
     let recipes: Vec<recipe::Recipe> = (0u32..)
         .zip(&regions)
@@ -169,7 +169,7 @@ pub fn optimize(graph: PureGraph, options: &RewriteOptions) -> Result<(PureGraph
         .par_iter()
         .map(|(number, region)| recipe::optimise(region, options, !options.pessimistic.contains(number)))
         .collect::<Result<_, _>>()?;
-    let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?)?;
+    let joined = fold::fold(&assemble::assemble(&plain, &pieces, &recipes)?, options.math)?;
     let wrapped = rebuild::wrap(joined)?;
     let (result, merged) = if options.merge && options.fuse { siblings::merge(wrapped)? } else { (wrapped, 0) };
     let mut result = result.into_graph();

@@ -5,7 +5,6 @@ use egg::Id;
 use situ_runtime::scalar;
 use smallvec::SmallVec;
 
-use super::RewriteOptions;
 use super::analysis::{Data, Egraph, Facts, SOURCE, op_of};
 use super::derivation::{Account, Derived, History};
 use super::extract::{self, Choice, Roots, Work};
@@ -17,6 +16,7 @@ use super::regions::{Operand, Region};
 use super::rules::{self, Phase};
 use super::saturate::{Limits, Overflow, saturate};
 use super::table::{Alternative, Table};
+use super::{Math, RewriteOptions};
 use crate::diagnostic::Fault;
 use crate::ops::{Op, PointFn};
 use crate::types::{DType, TensorType};
@@ -122,7 +122,7 @@ pub(super) fn saturated(
     options: &RewriteOptions,
     rewrite: bool,
 ) -> Result<Result<Source, Overflow>, Fault> {
-    let mut source = build(region)?;
+    let mut source = build(region, options.math == Math::Strict)?;
     let egraph = &mut source.egraph;
     let admitted: Vec<bool> = rules::all()
         .iter()
@@ -184,8 +184,8 @@ pub(super) struct Source {
     pub values: Vec<Vec<Id>>,
 }
 
-pub(super) fn build(region: &Region) -> Result<Source, Fault> {
-    let mut facts = Facts::default();
+pub(super) fn build(region: &Region, strict: bool) -> Result<Source, Fault> {
+    let mut facts = Facts { strict, ..Facts::default() };
     facts.reason.set(SOURCE);
     for leaf in &region.leaves {
         let types = SmallVec::from_elem(facts.words.intern_type(leaf.ty.clone()), 1);
@@ -332,7 +332,10 @@ impl Writer<'_> {
         let node = &self.table.egraph.nodes()[way.id];
         let op = op_of(self.table.egraph, node).ok_or_else(|| fault("a node is no op"))?;
         let operands = way.children.iter().map(|&child| self.place(child, places)).collect::<Result<_, _>>()?;
-        let derived = self.history.derive(class, way.id, account);
+        let mut derived = self.history.derive(class, way.id, account);
+        for &child in &way.children {
+            derived.extend(self.given(child, account));
+        }
         let rules = names(&derived);
         let types = self.types(class);
         let (sources, values) = self.stands_for(&[class], class, types.len());
@@ -391,6 +394,9 @@ impl Writer<'_> {
         if root.is_none() {
             return Err(fault("a kernel is empty"));
         }
+        for &load in &loads {
+            derived.extend(self.given(load, account));
+        }
         let mut rules = names(&derived);
         if ops.len() > 1 {
             rules.push("fuse");
@@ -400,6 +406,14 @@ impl Writer<'_> {
         }
         let (sources, values) = self.stands_for(&classes, class, 1);
         Ok(Step { kind: StepKind::Kernel(ops), operands, types: self.types(class), sources, values, rules, derived })
+    }
+
+    /// How values of the source turned out to be what comes from outside, for those who read it.
+    fn given(&self, class: u32, account: &mut Account) -> Vec<Derived> {
+        match self.way(class) {
+            Some(way) if way.kind == Kind::LEAF => self.history.derive(class, way.id, account),
+            _ => Vec::new(),
+        }
     }
 
     fn inner_operand(

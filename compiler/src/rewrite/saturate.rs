@@ -29,11 +29,12 @@ pub(super) fn saturate(egraph: &mut Egraph, phase: Phase, admitted: &[bool], lim
         for Finding { rule, root, plan, matched } in found {
             let application = egraph.analysis.applications.len() as u32;
             let before = egraph.nodes().len();
-            egraph.analysis.applications.push(Application { rule, root, matched, nodes: before });
+            egraph.analysis.applications.push(Application { rule, root, matched, nodes: before, made: None });
             egraph.analysis.reason.set(rule);
             egraph.analysis.application.set(Some(application));
             let mut changed = false;
             if let Some(result) = plan::instantiate(egraph, &plan) {
+                egraph.analysis.applications[application as usize].made = Some(result);
                 let (from, to) = (&egraph[root].data, &egraph[result].data);
                 if from.types == to.types && from.inner == to.inner {
                     changed = egraph.union(root, result);

@@ -75,7 +75,7 @@ fn costs(region: &Region, budget: usize) -> Option<(u64, u64)> {
 
 fn regions_of(text: &str) -> Vec<Region> {
     let plain = decompose::decompose(&graph(text), &RewriteOptions::default()).expect("decomposition");
-    regions::partition(&fold::fold(&plain).expect("folding")).0
+    regions::partition(&fold::fold(&plain, Math::Default).expect("folding")).0
 }
 
 /// Small programs of several consumers, rows, products and views.

@@ -200,7 +200,7 @@ fn applications(source: &Graph, numbers: &[usize], seeds: &[u64]) -> Vec<Applica
             };
             instance.leaves.iter().enumerate().map(leaf).collect()
         };
-        let mut egraph = build(&distinct[instance.region]).expect("an e-graph").egraph;
+        let mut egraph = build(&distinct[instance.region], false).expect("an e-graph").egraph;
         egraph.rebuild();
         let mut planned = Vec::new();
         for &number in numbers {
