@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::fold::has_the_bits_of_a_run;
 use super::language::{Kind, Node, TypeId, Vocabulary};
 use crate::ops::{Op, ReduceFn};
-use crate::types::TensorType;
+use crate::types::{DType, TensorType};
 
 pub(super) type Egraph = EGraph<Node, Facts>;
 
@@ -74,6 +74,8 @@ pub(super) struct Data {
     pub unsigned: bool,
     /// First element and step, where the integers in row-major order are known to be an arithmetic progression.
     pub progression: Option<(i64, i64)>,
+    /// Whether its elements are known to be finite and of moderate size.
+    pub moderate: bool,
 }
 
 /// State of the analysis.
@@ -145,6 +147,7 @@ impl Analysis<Node> for Facts {
                     weight: of.weight,
                     unsigned: false,
                     progression: None,
+                    moderate: false,
                 };
             }
             Kind::LOAD | Kind::KERNEL => {
@@ -165,7 +168,8 @@ impl Analysis<Node> for Facts {
         let weight = node.children.iter().all(|&child| egraph[child].data.weight);
         let unsigned = op.as_ref().is_some_and(|op| is_unsigned(egraph, op, node));
         let progression = op.as_ref().and_then(|op| progression(egraph, op, node));
-        Data { types, inner: node.kind.is_inner(), constant, weight, unsigned, progression }
+        let moderate = op.as_ref().is_some_and(|op| is_moderate(egraph, op, node));
+        Data { types, inner: node.kind.is_inner(), constant, weight, unsigned, progression, moderate }
     }
 
     fn pre_union(egraph: &Egraph, a: Id, b: Id, justification: &Option<Justification>) {
@@ -192,6 +196,7 @@ impl Analysis<Node> for Facts {
         a.weight |= b.weight;
         a.unsigned |= b.unsigned;
         a.progression = a.progression.or(b.progression);
+        a.moderate |= b.moderate;
         DidMerge(*a != before, *a != b)
     }
 
@@ -226,6 +231,27 @@ fn is_unsigned(egraph: &Egraph, op: &Op, node: &Node) -> bool {
         Op::Point(PointFn::Sqrt | PointFn::Rsqrt | PointFn::Reciprocal | PointFn::Relu) => known(0),
         Op::Reduce { function: ReduceFn::Sum | ReduceFn::Mean, .. } => known(0),
         Op::Reshape { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Contiguous {} => known(0),
+        _ => false,
+    }
+}
+
+/// Whether an element is finite and so small that a scale by it overflows only at the end of a dtype's range, which is narrow
+/// for `f16`.
+pub(super) fn is_moderate_element(dtype: DType, bits: u64) -> bool {
+    let largest = if dtype == DType::F16 { 256.0 } else { 4096.0 };
+    dtype.is_float() && scalar::decode_float(dtype, bits).abs() <= largest
+}
+
+/// Whether an op only moves elements that are of moderate size, or is such an element.
+fn is_moderate(egraph: &Egraph, op: &Op, node: &Node) -> bool {
+    match op {
+        Op::Point(PointFn::Const(bits, dtype)) => is_moderate_element(*dtype, *bits),
+        Op::Reshape { .. }
+        | Op::Permute { .. }
+        | Op::Slice { .. }
+        | Op::Expand { .. }
+        | Op::Contiguous {}
+        | Op::Concat { .. } => node.children.iter().all(|&child| egraph[child].data.moderate),
         _ => false,
     }
 }

@@ -192,7 +192,15 @@ pub(super) fn build(region: &Region, strict: bool) -> Result<Source, Fault> {
         let (constant, weight) = (leaf.literal, leaf.weight);
         let float = |bits| leaf.ty.dtype.is_float().then(|| scalar::decode_float(leaf.ty.dtype, bits));
         let unsigned = constant.and_then(float).is_some_and(f64::is_sign_positive);
-        facts.leaves.push(Data { types, inner: false, constant, weight, unsigned, progression: leaf.progression });
+        facts.leaves.push(Data {
+            types,
+            inner: false,
+            constant,
+            weight,
+            unsigned,
+            progression: leaf.progression,
+            moderate: leaf.moderate,
+        });
     }
     let mut egraph = Egraph::new(facts);
     let mut leaves = Vec::with_capacity(region.leaves.len());

@@ -6,6 +6,8 @@
 
 use indexmap::IndexMap;
 
+use super::analysis::is_moderate_element;
+
 use crate::eval::Tensor;
 use crate::ir::{Constant, Def, Graph, InstId, ValueId};
 use crate::ops::{Class, Op, PointFn, ReduceFn};
@@ -29,6 +31,8 @@ pub(super) struct Leaf {
     pub literal: Option<u64>,
     /// First element and step of a short list of integers that is an arithmetic progression: indices, as a rule.
     pub progression: Option<(i64, i64)>,
+    /// Whether every element of a short list of floats is known to be finite and of moderate size: scales, as a rule.
+    pub moderate: bool,
     /// Whether its bytes may be overwritten once nobody reads them.
     pub writable: bool,
 }
@@ -230,8 +234,23 @@ fn leaf_of(graph: &Graph, value: ValueId) -> Leaf {
         weight: constant.is_some(),
         literal: constant.and_then(Constant::splat),
         progression: constant.and_then(progression),
+        moderate: constant.is_some_and(is_moderate),
         writable,
     }
+}
+
+/// Longest list of floats that is looked at for being of moderate size.
+const MOST_SCALES: usize = 1 << 14;
+
+/// Whether the elements of a short list are all of moderate size.
+fn is_moderate(constant: &Constant) -> bool {
+    let dtype = constant.ty.dtype;
+    let fits = |element: &[u8]| {
+        let mut bits = [0u8; 8];
+        bits[..element.len()].copy_from_slice(element);
+        is_moderate_element(dtype, u64::from_le_bytes(bits))
+    };
+    dtype.is_float() && constant.ty.len() <= MOST_SCALES && constant.bytes().chunks_exact(dtype.size()).all(fits)
 }
 
 /// Longest list of integers that is looked at for being a progression.

@@ -57,6 +57,7 @@ fn candidates(graph: &Graph) -> Result<Vec<Vec<u32>>, Fault> {
             weight: false,
             unsigned: false,
             progression: None,
+            moderate: false,
         });
         (facts.leaves.len() - 1) as u32
     };

@@ -64,8 +64,11 @@ pub(super) fn rules() -> Vec<Rule> {
             "(mul (add ?x ?b) ?s)",
             "(add (mul ?x ?s) (mul ?b ?s))",
             Fold,
-            "?b and ?s are weights and ?x is a contraction",
-            |m| m.is_weight("b") && m.is_weight("s") && is_contraction(m, "x"),
+            "?b and ?s are weights, ?s of moderate size, and ?x is a contraction",
+            |m| {
+                let scale = m.is_weight("s") && m.egraph[m.id("s")].data.moderate;
+                m.is_weight("b") && scale && is_contraction(m, "x")
+            },
         ),
         guarded(
             "bias-bias",
@@ -78,7 +81,7 @@ pub(super) fn rules() -> Vec<Rule> {
         structural(
             "contraction-scale",
             "conv(x, w) * s => conv(x, w * s)",
-            "w and s are weights, s has one element for each channel of the result",
+            "w and s are weights, s of moderate size with one element for each channel of the result",
             Fold,
             &[Kind::point(PointFn::Mul)],
             contraction_scale,
@@ -121,7 +124,7 @@ fn contraction_scale(egraph: &Egraph, class: Id, node: &Node) -> Plans {
     let mut plans = Plans::new();
     for (x, s) in [(node.children[0], node.children[1]), (node.children[1], node.children[0])] {
         let rank = result.len();
-        if !egraph[s].data.weight || ty(egraph, x).shape != *result {
+        if !egraph[s].data.weight || !egraph[s].data.moderate || ty(egraph, x).shape != *result {
             continue;
         }
         let own = &ty(egraph, s).shape;

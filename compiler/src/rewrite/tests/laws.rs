@@ -247,7 +247,6 @@ const TAKEN_APART: &[&str] = &[
     "mish",
     "sigmoid",
     "silu",
-    "silu-quotient",
     "mean-of-sum",
     "softmax",
     "log-softmax",

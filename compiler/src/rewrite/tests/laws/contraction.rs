@@ -53,6 +53,16 @@ pub(super) const APPLIES: &[Case] = &[
 
 /// Cases that a side condition forbids.
 pub(super) const FORBIDDEN: &[Case] = &[
+    (
+        "contraction-scale",
+        "input %x: f32[4, 8]; const %w: f32[8, 3] = seeded(normal, std=1.0, seed=1); const %s: f32[3] = [inf, 1.0, 2.0]; \
+         %m = matmul %x, %w; %r = mul %m, %s",
+    ),
+    (
+        "scale-bias",
+        "input %x: f32[4, 8]; input %y: f32[8, 3]; const %b: f32[3] = seeded(normal, std=1.0, seed=1); \
+         const %s: f32[3] = [1.0, nan, 2.0]; %m = matmul %x, %y; %a = add %m, %b; %r = mul %a, %s",
+    ),
     ("matmul-scale-left", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %x, 0.3; %r = matmul %c, %y"),
     ("matmul-scale-right", "input %x: f32[4, 8]; input %y: f32[8, 5]; %c = mul %y, 0.3; %r = matmul %x, %c"),
     (
