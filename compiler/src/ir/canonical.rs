@@ -54,6 +54,8 @@ impl Canonical<'_> {
         for input in &self.from.inputs {
             let value = self.to.add_input(input.name.clone(), input.mode, self.from.ty(input.value).clone());
             self.to.values[value.index()].name = self.from.value(input.value).name.clone();
+            let made = self.to.inputs.last_mut().expect("an input was just added");
+            (made.initial, made.views) = (input.initial.clone(), input.views.clone());
             self.renumbered[input.value.index()] = Some(value);
         }
         for (at, value) in self.from.values.iter().enumerate() {

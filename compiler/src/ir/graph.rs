@@ -2,7 +2,7 @@
 
 use super::constant::Constant;
 use crate::ops::Op;
-use crate::types::{InputMode, TensorType};
+use crate::types::{InputMode, Layout, TensorType};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -98,6 +98,17 @@ pub struct Input {
     pub name: String,
     pub mode: InputMode,
     pub value: ValueId,
+    /// What the bytes of an `inout` input hold before the first run, where the program comes with its state.
+    pub initial: Option<Constant>,
+    /// Names under which parts of an `inout` input's bytes are written and read as state: several buffers of one storage.
+    pub views: Vec<StateView>,
+}
+
+/// A named part of the bytes of an `inout` input, in its elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateView {
+    pub name: String,
+    pub layout: Layout,
 }
 
 /// A graph output.
@@ -218,7 +229,7 @@ impl Graph {
         let name = name.into();
         let position = u32::try_from(self.inputs.len()).expect("a graph has fewer than 2^32 inputs");
         let value = self.add_value(ty, Def::Input(position), name.clone());
-        self.inputs.push(Input { name, mode, value });
+        self.inputs.push(Input { name, mode, value, initial: None, views: Vec::new() });
         value
     }
 

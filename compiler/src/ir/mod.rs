@@ -27,6 +27,8 @@ pub mod verify;
 pub use builder::{BuildError, Builder};
 pub use canonical::{canonical, pruned};
 pub use constant::{Constant, ConstantData, Distribution};
-pub use graph::{Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, Value, ValueId};
+pub use graph::{
+    Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, StateView, Value, ValueId,
+};
 pub use print::{elided, print};
 pub use verify::verify;
