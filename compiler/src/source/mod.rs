@@ -43,6 +43,7 @@ pub mod onnx;
 mod parser;
 mod sugar;
 mod syntax;
+mod words;
 
 use std::collections::BTreeMap;
 

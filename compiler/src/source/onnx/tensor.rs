@@ -7,7 +7,6 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use half::{bf16, f16};
 use indexmap::IndexMap;
 use situ_runtime::map::FileBytes;
 
@@ -241,13 +240,4 @@ pub fn read_file(path: &Path) -> Result<eval::Tensor, Stop> {
     let mut files = Files::new(FileBytes::from_vec(Vec::new()), None, false);
     let constant = files.constant(&tensor, "")?;
     Ok(eval::Tensor::new(constant.ty.clone(), constant.bytes().into_owned()))
-}
-
-/// A number as an element of `dtype`, in the low bytes.
-pub fn bits(dtype: DType, value: f64) -> u64 {
-    match dtype {
-        DType::F16 => u64::from(f16::from_f64(value).to_bits()),
-        DType::BF16 => u64::from(bf16::from_f64(value).to_bits()),
-        _ => situ_runtime::scalar::cast(DType::F64, dtype, value.to_bits()),
-    }
 }

@@ -1,6 +1,6 @@
 //! Attention and the ops that live around it in language models.
 
-use super::super::site::{Outputs, Site, Stop, axis_of, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn, ScatterFn};

@@ -6,7 +6,7 @@
 
 use super::super::import::Attempt;
 use super::super::model::Graph;
-use super::super::site::{Outputs, Site, Stop, axis_of, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
 use super::unroll::{self, MAX_TRIPS};
 use super::{Row, row_of};
 use crate::ir::{BlockId, ValueId};

@@ -1,6 +1,6 @@
 //! Convolutions, and how ONNX says where their windows lie.
 
-use super::super::site::{Outputs, Site, Stop, invalid, non_negative};
+use super::super::site::{Outputs, Site, Stop, Words, invalid, non_negative};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, Window};

@@ -1,6 +1,6 @@
 //! Ops that move, select or make elements without computing on them: reshapes, slices, concatenation, padding, constants.
 
-use super::super::site::{Outputs, Site, Stop, axes_of, axis_of, invalid, non_negative, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axes_of, axis_of, invalid, non_negative, unsupported};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn};

@@ -1,6 +1,6 @@
 //! Losses of classifiers.
 
-use super::super::site::{Site, Stop, invalid};
+use super::super::site::{Site, Stop, Words, invalid};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn};

@@ -1,6 +1,6 @@
 //! Elementwise ops: arithmetic, comparisons, logic, activations, casts.
 
-use super::super::site::{Outputs, Site, Stop, axis_of, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::PointFn;

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::super::site::{Outputs, Site, invalid};
+use super::super::site::{Outputs, Site, Words, invalid};
 use super::{Row, row_of};
 use crate::ops::PointFn;
 

@@ -1,6 +1,6 @@
 //! Normalisations and softmax.
 
-use super::super::site::{Outputs, Site, Stop, axes_of, axis_of, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axes_of, axis_of, invalid, unsupported};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Float, Op, PointFn, PoolFn, ReduceFn};

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use super::super::site::{Outputs, Site, Stop, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
 use super::convolution::{reach, spatial, window};
 use super::{Row, row_of};
 use crate::ir::ValueId;

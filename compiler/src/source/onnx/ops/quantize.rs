@@ -3,7 +3,7 @@
 //! Products of quantised tensors are computed in `i32` on the integers less their zero points, which is exact; scales are
 //! applied afterwards.
 
-use super::super::site::{Outputs, Site, Stop, axis_of, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
 use super::convolution::{spatial, window};
 use super::{Row, row_of};
 use crate::ir::ValueId;

@@ -1,6 +1,6 @@
 //! LSTM, GRU and RNN.
 
-use super::super::site::{Outputs, Site, Stop, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Float, Op, RecurrentFn};

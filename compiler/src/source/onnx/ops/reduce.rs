@@ -1,6 +1,6 @@
 //! Reductions, positions of extremes, running totals, sorting.
 
-use super::super::site::{Outputs, Site, Stop, axes_of, axis_of, invalid};
+use super::super::site::{Outputs, Site, Stop, Words, axes_of, axis_of, invalid};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{CumulativeFn, Op, PointFn, ReduceFn};

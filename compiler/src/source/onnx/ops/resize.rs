@@ -1,6 +1,6 @@
 //! Interpolation onto other grids.
 
-use super::super::site::{Outputs, Site, Stop, axes_of, invalid, non_negative};
+use super::super::site::{Outputs, Site, Stop, Words, axes_of, invalid, non_negative};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Float, NearestFn, Op, ResizeAxis, ResizeFn};

@@ -2,7 +2,7 @@
 //! when compiling that depends on the trip.
 
 use super::super::model::Graph;
-use super::super::site::{Outputs, Site, Stop, invalid, unsupported};
+use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
 use super::control::known_truth;
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn};
