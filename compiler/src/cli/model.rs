@@ -60,9 +60,18 @@ pub fn load(args: &ModelArgs) -> Result<Source, Failure> {
                 .map_err(|diagnostics| Failure::diagnostics(&diagnostics, &file, ""))?;
             Ok(Source { graph, file, text: String::new() })
         }
-        Some("pt2") => Err(Failure::unsupported(format!("{file}: PyTorch archives are not read"))),
+        Some("pt2") => {
+            let options =
+                source::pt2::ImportOptions { bindings: args.bind.iter().cloned().collect(), mmap: !args.no_mmap };
+            let imported = source::pt2::import(path, &options)
+                .map_err(|diagnostics| Failure::diagnostics(&diagnostics, &file, ""))?;
+            for warning in &imported.warnings {
+                eprintln!("warning: {file}: {warning}");
+            }
+            Ok(Source { graph: imported.graph, file, text: String::new() })
+        }
         Some("situx") => Err(Failure::usage(format!("{file} is an executable; this command takes a model"))),
-        _ => Err(Failure::usage(format!("{file}: expected a .situ, .onnx or .situx file"))),
+        _ => Err(Failure::usage(format!("{file}: expected a .situ, .onnx, .pt2 or .situx file"))),
     }
 }
 

@@ -125,18 +125,54 @@ impl Placements {
     }
 }
 
+/// Placement of graphs that grow, for those who make them.
+impl Placements {
+    /// Of a graph without values.
+    pub fn new() -> Placements {
+        Placements {
+            values: Vec::new(),
+            others: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            impossible: BTreeMap::new(),
+            undecided: BTreeSet::new(),
+        }
+    }
+
+    /// Places the values that are new, row-major in storages of their own.
+    pub fn grow(&mut self, graph: &Graph) {
+        for at in self.values.len()..graph.values.len() {
+            let value = ValueId(at as u32);
+            self.values.push(Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) });
+        }
+    }
+
+    /// Places the results of an instruction whose operands are placed, and what is in its regions.
+    pub fn place(&mut self, graph: &Graph, inst: InstId) {
+        self.grow(graph);
+        match graph.inst(inst).op.is_control() {
+            true => control::place_regions(graph, inst, self),
+            false => place_results(graph, inst, self),
+        }
+    }
+
+    /// Places a parameter that stands for one operand.
+    pub fn alias(&mut self, param: ValueId, operand: ValueId) {
+        let (placement, others) = (self.of(operand).clone(), self.others.get(&operand).cloned().unwrap_or_default());
+        self.set(param, placement, others);
+    }
+}
+
+impl Default for Placements {
+    fn default() -> Placements {
+        Placements::new()
+    }
+}
+
 /// Places every value of `graph`, whose instructions must pass inference and whose regions must be well formed, in the
 /// order of the program; kernels' bodies compute in registers and count as row-major.
 pub fn placements(graph: &Graph) -> Placements {
-    let values = (0..graph.values.len() as u32).map(ValueId);
-    let dense = |value: ValueId| Placement { root: value, layout: Layout::dense(&graph.ty(value).shape) };
-    let mut placed = Placements {
-        values: values.map(dense).collect(),
-        others: BTreeMap::new(),
-        joined: BTreeMap::new(),
-        impossible: BTreeMap::new(),
-        undecided: BTreeSet::new(),
-    };
+    let mut placed = Placements::new();
+    placed.grow(graph);
     place_block(graph, Graph::BODY, &mut placed);
     placed
 }

@@ -42,7 +42,9 @@ mod lower;
 pub mod onnx;
 mod parser;
 mod sugar;
+pub mod pt2;
 mod syntax;
+mod windows;
 mod words;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use super::super::site::{Outputs, Site, Stop, Words, invalid, non_negative};
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, Window};
+use crate::source::windows::{reach, spatial};
 
 pub const ROWS: &[Row] = &[row_of("Conv", 1, conv), row_of("ConvTranspose", 1, conv_transpose)];
 
@@ -42,15 +43,6 @@ pub fn window(s: &Site, spatial: &[usize], kernel: Vec<usize>) -> Result<Window,
     Ok(window)
 }
 
-/// Elements that a window reaches on one axis.
-pub fn reach(window: &Window, axis: usize) -> Result<usize, Stop> {
-    let steps = window.kernel[axis].checked_sub(1).and_then(|steps| steps.checked_mul(window.dilations[axis]));
-    match steps.and_then(|steps| steps.checked_add(1)) {
-        Some(reach) => Ok(reach),
-        None => invalid(format!("a window {window:?} does not fit")),
-    }
-}
-
 fn same_padding(extent: usize, window: &Window, axis: usize) -> Result<usize, Stop> {
     let stride = window.strides[axis];
     if stride == 0 {
@@ -58,14 +50,6 @@ fn same_padding(extent: usize, window: &Window, axis: usize) -> Result<usize, St
     }
     let last = extent.div_ceil(stride).saturating_sub(1).saturating_mul(stride);
     Ok(last.saturating_add(reach(window, axis)?).saturating_sub(extent))
-}
-
-/// Extents of the spatial axes of `[n, c, ..]`.
-pub fn spatial(s: &Site, x: ValueId) -> Result<Vec<usize>, Stop> {
-    match s.shape(x).as_slice() {
-        [_, _, spatial @ ..] if !spatial.is_empty() => Ok(spatial.to_vec()),
-        _ => invalid(format!("expected [n, c, ..], found {}", s.ty(x))),
-    }
 }
 
 fn groups(s: &Site) -> Result<usize, Stop> {

@@ -1,10 +1,11 @@
 //! Pooling.
 
 use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
-use super::convolution::{reach, spatial, window};
+use super::convolution::window;
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, PoolFn, ReduceFn, Window};
+use crate::source::windows::{average, beyond, extended, spatial};
 
 pub const ROWS: &[Row] = &[
     row_of("MaxPool", 1, max_pool),
@@ -20,28 +21,8 @@ fn pool_window(s: &Site, x: ValueId) -> Result<(Window, Vec<usize>), Stop> {
     let extents = spatial(s, x)?;
     let Some(kernel) = s.sizes("kernel_shape")? else { return invalid("attribute kernel_shape is missing") };
     let window = window(s, &extents, kernel)?;
-    let mut beyond = vec![0; extents.len()];
-    if s.flag("ceil_mode", false)? {
-        for (axis, beyond) in beyond.iter_mut().enumerate() {
-            let (stride, reach) = (window.strides[axis], reach(&window, axis)?);
-            let inside = extents[axis].saturating_add(window.pads_begin[axis]);
-            let padded = inside.saturating_add(window.pads_end[axis]);
-            if stride == 0 || reach > padded {
-                continue;
-            }
-            let mut last = (padded - reach).div_ceil(stride) * stride;
-            // A window that begins in the padding at the end does not count.
-            if last >= inside {
-                last -= stride;
-            }
-            *beyond = (last + reach).saturating_sub(padded);
-        }
-    }
+    let beyond = if s.flag("ceil_mode", false)? { beyond(&extents, &window)? } else { vec![0; extents.len()] };
     Ok((window, beyond))
-}
-
-fn extended(pads_end: Vec<usize>, beyond: &[usize]) -> Vec<usize> {
-    pads_end.iter().zip(beyond).map(|(&pad, &more)| pad.saturating_add(more)).collect()
 }
 
 fn max_pool(s: &mut Site) -> Outputs {
@@ -57,22 +38,10 @@ fn max_pool(s: &mut Site) -> Outputs {
 }
 
 fn average_pool(s: &mut Site) -> Outputs {
-    let mut x = s.input(0)?;
-    let (Window { kernel, strides, mut pads_begin, mut pads_end, dilations }, beyond) = pool_window(s, x)?;
-    let mut count_padding = s.flag("count_include_pad", false)?;
-    if count_padding && beyond.iter().any(|&n| n > 0) {
-        // Padding counts, what lies beyond it does not: the padding becomes part of the operand.
-        let zero = s.number(s.dtype(x), 0.0);
-        let before = [&[0, 0], pads_begin.as_slice()].concat();
-        let after = [&[0, 0], pads_end.as_slice()].concat();
-        x = s.one(Op::Pad { before, after }, &[x, zero])?;
-        pads_begin.fill(0);
-        pads_end.fill(0);
-        count_padding = false;
-    }
-    let pads_end = extended(pads_end, &beyond);
-    let op = Op::Pool { function: PoolFn::Average { count_padding }, kernel, strides, pads_begin, pads_end, dilations };
-    Ok(vec![s.one(op, &[x])?])
+    let x = s.input(0)?;
+    let (window, beyond) = pool_window(s, x)?;
+    let count_padding = s.flag("count_include_pad", false)?;
+    Ok(vec![average(s, x, window, &beyond, count_padding)?])
 }
 
 /// The exponent of a norm, at least 1.

@@ -4,10 +4,11 @@
 //! applied afterwards.
 
 use super::super::site::{Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
-use super::convolution::{spatial, window};
+use super::convolution::window;
 use super::{Row, row_of};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn, Window};
+use crate::source::windows::spatial;
 use crate::types::DType;
 
 pub const ROWS: &[Row] = &[

@@ -1,0 +1,20 @@
+//! PyTorch programs as graphs: `.pt2` files of `torch.export.save`, mutation and views included.
+//!
+//! The file stays where it is: [`archive`] reads the container, [`schema`] the JSON in it, and weights become ranges of the
+//! map ([`storage`]: several views of one storage stay so). [`import`](import()) walks the nodes; a row of [`ops`] says what
+//! each becomes. Nothing is unpickled: entries that would need it are refused by name.
+//!
+//! A program says by what it does which inputs and buffers it writes, so it is read twice: the first graph shows whose bytes
+//! its writes reach, and the second has those as state.
+
+mod archive;
+mod import;
+mod location;
+mod ops;
+mod promote;
+mod schema;
+mod site;
+mod storage;
+mod symbol;
+
+pub use import::{ImportOptions, Imported, import, import_bytes};
