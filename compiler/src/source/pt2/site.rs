@@ -362,21 +362,6 @@ impl<'s, 'a> Site<'s, 'a> {
         }
         Ok(self.importer.append(op, operands, results, true, &self.location)?[0])
     }
-
-    /// `x function y` for tensors of one dtype, halves by way of `f32`.
-    pub fn wide(&mut self, function: PointFn, operands: &[ValueId]) -> Result<ValueId, Stop> {
-        let dtype = self.dtype(operands[0]);
-        let computed = promote::computed(dtype);
-        if computed == dtype {
-            return self.one(Op::Point(function), operands);
-        }
-        let mut wide = Vec::with_capacity(operands.len());
-        for &operand in operands {
-            wide.push(self.cast(operand, computed)?);
-        }
-        let y = self.one(Op::Point(function), &wide)?;
-        if self.dtype(y) == computed { self.cast(y, dtype) } else { Ok(y) }
-    }
 }
 
 impl Words for Site<'_, '_> {

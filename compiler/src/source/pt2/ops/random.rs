@@ -110,7 +110,7 @@ fn probability(s: &Site) -> Result<f64, Stop> {
 /// their own where it is 0. Where nothing is dropped the result is the operand.
 fn dropout(s: &mut Site, whole: usize) -> Outputs {
     let (x, p) = (s.tensor("input")?, probability(s)?);
-    if !s.flag("train")? || p == 0.0 || s.ty(x).len() == 0 {
+    if !s.flag("train")? || p == 0.0 || s.ty(x).is_empty() {
         return Ok(vec![x]);
     }
     let mut shape = s.shape(x);

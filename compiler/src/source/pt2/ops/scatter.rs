@@ -234,7 +234,7 @@ fn scattered(s: &mut Site, function: ScatterFn) -> Outputs {
 }
 
 fn scatter(s: &mut Site, x: ValueId, index: ValueId, source: ValueId, function: ScatterFn) -> Result<ValueId, Stop> {
-    if s.ty(index).len() == 0 {
+    if s.ty(index).is_empty() {
         return s.one(Op::Contiguous {}, &[x]);
     }
     if s.rank(x) == 0 {

@@ -268,7 +268,7 @@ fn resolve(shape: &[i64], elements: usize) -> Result<Vec<usize>, Stop> {
     let Some(known) = known else { return invalid(format!("the shape {shape:?}")) };
     let inferred = match open {
         0 => 0,
-        1 if known > 0 && elements % known == 0 => elements / known,
+        1 if known > 0 && elements.is_multiple_of(known) => elements / known,
         _ => return invalid(format!("the shape {shape:?} for {elements} elements")),
     };
     Ok(shape.iter().map(|&extent| if extent == -1 { inferred } else { extent as usize }).collect())
