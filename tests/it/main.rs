@@ -25,6 +25,7 @@ mod rematerialise;
 mod allocation;
 mod hostile;
 mod hostile_onnx;
+mod hostile_pt2;
 mod onnx_control;
 mod cli;
 mod report_formats;

@@ -4,5 +4,6 @@ pub mod controlled;
 pub mod onnx;
 pub mod interpreter;
 pub mod programs;
+pub mod pt2;
 pub mod run;
 pub mod xml;

@@ -259,6 +259,7 @@ impl<'a> Importer<'a> {
     fn run(mut self) -> Result<Walked, Vec<Diagnostic>> {
         let (program, nowhere) = (self.program, Location::default());
         let signature = &program.graph_module.signature;
+        self.check_ranges();
         // The caller's inputs come first: they are bound by position, and state is not.
         let mut shadows = Vec::new();
         for (at, spec) in signature.input_specs.iter().enumerate() {
@@ -293,6 +294,20 @@ impl<'a> Importer<'a> {
         }
         let diagnostics = self.diagnostics();
         if diagnostics.is_empty() { Ok(Walked { graph: self.graph, sources: self.sources }) } else { Err(diagnostics) }
+    }
+
+    /// Whether the bound extents are in the ranges that the program was exported for.
+    fn check_ranges(&mut self) {
+        for (symbol, extent) in self.options.bindings.iter() {
+            let Some(range) = self.program.range_constraints.get(symbol) else { continue };
+            let (least, most) = (range.min_val.unwrap_or(i64::MIN), range.max_val.unwrap_or(i64::MAX));
+            if i64::try_from(extent).is_ok_and(|extent| extent < least || extent > most) {
+                let most = if most == i64::MAX { "any".to_string() } else { most.to_string() };
+                let message =
+                    format!("the dimension {symbol} is bound to {extent}; the program was exported for {least} to {most}");
+                self.refuse(String::new(), "", Stop::Invalid(message));
+            }
+        }
     }
 
     /// Records why something was refused; what is refused for one reason in many places is told once.

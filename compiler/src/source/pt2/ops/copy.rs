@@ -53,12 +53,12 @@ pub const ROWS: &[Row] = &[
     effect("fill.Scalar fill.Tensor", "self value", |s| {
         let x = s.tensor("self")?;
         let value = s.operand("value", s.dtype(x))?;
-        Ok(vec![s.write(x, value)?])
+        filled(s, x, value)
     }),
     effect("zero.default", "self", |s| {
         let x = s.tensor("self")?;
         let zero = s.scalar(Number::Int(0), s.dtype(x));
-        Ok(vec![s.write(x, zero)?])
+        filled(s, x, zero)
     }),
     effect("fill_diagonal.default", "self fill_value wrap=False", |s| {
         let x = s.tensor("self")?;
@@ -213,6 +213,33 @@ pub const ROWS: &[Row] = &[
         Ok(vec![s.reshape(dense, &shape)?])
     }),
 ];
+
+/// The most writes that one filling becomes.
+const MAX_FILLS: usize = 1024;
+
+/// One element written everywhere. Where two indices are one element, as in windows that overlap, every order gives the
+/// same, so the axis that overlaps is taken index by index.
+fn filled(s: &mut Site, x: ValueId, value: ValueId) -> Outputs {
+    let mut parts = vec![x];
+    while let Some(place) = parts.iter().position(|&part| !s.layout(part).is_injective()) {
+        let part = parts.remove(place);
+        let layout = s.layout(part);
+        let axes = (0..layout.rank()).filter(|&axis| layout.shape[axis] > 1);
+        let Some(axis) = axes.min_by_key(|&axis| layout.shape[axis]) else { break };
+        // An axis that repeats its elements is written once.
+        let count = if layout.strides[axis] == 0 { 1 } else { layout.shape[axis] };
+        if parts.len() + count > MAX_FILLS {
+            return unsupported("a filling of windows that overlap this much");
+        }
+        for index in 0..count {
+            parts.push(s.one(Op::Select { axis, index }, &[part])?);
+        }
+    }
+    for part in parts {
+        s.write(part, value)?;
+    }
+    Ok(vec![x])
+}
 
 /// A copy in another dtype, or the tensor itself where nothing changes and no copy is asked for.
 fn converted(s: &mut Site) -> Outputs {

@@ -148,10 +148,11 @@ pub fn find(target: &str) -> Result<Found, Stop> {
         return Ok(Found::Items(*import));
     }
     let Some(name) = name.strip_prefix("aten.") else { return unsupported("the op is not known") };
-    if let Some(row) = BY_NAME.get(name) {
-        return Ok(Found::Tensors { row, in_place: false });
-    }
     let (op, overload) = name.split_once('.').unwrap_or((name, "default"));
+    if let Some(row) = BY_NAME.get(name) {
+        // Some forms with `_` have overloads that the plain form has not, and are listed.
+        return Ok(Found::Tensors { row, in_place: op.ends_with('_') && !op.ends_with("__") });
+    }
     // `__iand__` is Python's word for what others call `bitwise_and_`.
     let out_of_place = match op.strip_prefix("__i").and_then(|rest| rest.strip_suffix("__")) {
         Some(rest) => Some(format!("__{rest}__")),

@@ -53,7 +53,7 @@ pub const ROWS: &[Row] = &[
         let axes = axes_of(&s.ints("dims")?, s.rank(x))?;
         Ok(vec![s.permute(x, &axes)?])
     }),
-    view("transpose.int", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
+    view("transpose.int transpose_.default", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
     view("swapaxes.default", "self axis0 axis1", |s| swapped(s, "axis0", "axis1")),
     view("swapdims.default", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
     view("t.default", "self", |s| {
