@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use situ_runtime::arena::Block;
-use situ_runtime::executable::{ALIGNMENT, Plan, Space};
+use situ_runtime::arena::{Block, OutOfMemory};
+use situ_runtime::executable::{ALIGNMENT, Place, Plan, Space};
 use situ_runtime::map::Weights;
 use situ_runtime::pack;
 
@@ -63,43 +63,80 @@ fn write_weight(part: &mut [u8], weight: &Weight, constant: &Constant) -> Result
 }
 
 /// A weights section for several plans: equal bytes have one place, whichever plan they came from.
-#[derive(Default)]
 pub struct Section {
-    bytes: Vec<u8>,
+    /// What it begins with.
+    base: Weights,
+    /// What comes after that.
+    added: Vec<u8>,
     /// Offset of what is there, by hash and length.
     known: IndexMap<([u8; 32], u64), u64>,
 }
 
+impl Default for Section {
+    fn default() -> Section {
+        Section { base: Weights::none(), added: Vec::new(), known: IndexMap::new() }
+    }
+}
+
 impl Section {
-    /// A section that begins with all of `bytes`, to which the values of `plan` refer.
-    pub fn beginning_with(plan: &Plan, bytes: &[u8]) -> Result<Section, Fault> {
-        let mut section = Section { bytes: bytes.to_vec(), known: IndexMap::new() };
-        for place in plan.values.iter().map(|value| value.place).filter(|place| place.space == Space::Weights) {
-            let key = key(bytes, place.offset, place.bytes)?;
+    /// A section that begins with all of `base`, to which the values of `plans` refer.
+    pub fn beginning_with<'p>(plans: impl IntoIterator<Item = &'p Plan>, base: &Weights) -> Result<Section, Fault> {
+        let mut section = Section { base: base.clone(), ..Section::default() };
+        let values = plans.into_iter().flat_map(|plan| &plan.values);
+        for place in values.map(|value| value.place).filter(|place| place.space == Space::Weights) {
+            let key = key(base, place.offset, place.bytes)?;
             section.known.entry(key).or_insert(place.offset);
         }
         Ok(section)
     }
 
-    /// Adds the weights of `plan`, which lie in `from`, and lets its values refer to this section.
-    pub fn take(&mut self, plan: &mut Plan, from: &[u8]) -> Result<(), Fault> {
-        let places = plan.values.iter_mut().map(|value| &mut value.place);
+    /// Adds the weights and the initial state of `plan`, which lie in `from`, and lets it refer to this section.
+    pub fn take(&mut self, plan: &mut Plan, from: &[u8]) -> Result<(), EmitError> {
+        let values = plan.values.iter_mut().map(|value| &mut value.place);
+        let places = values.chain(plan.inputs.iter_mut().filter_map(|port| port.initial.as_mut()));
         for place in places.filter(|place| place.space == Space::Weights) {
-            let Section { bytes, known } = self;
-            place.offset = *known.entry(key(from, place.offset, place.bytes)?).or_insert_with(|| {
-                bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-                let offset = bytes.len() as u64;
-                // In bounds, or there would be no key.
-                bytes.extend_from_slice(&from[place.offset as usize..][..place.bytes as usize]);
-                offset
-            });
+            let key = key(from, place.offset, place.bytes)?;
+            // In bounds, or there would be no key.
+            place.offset = self.placed(key, &from[place.offset as usize..][..place.bytes as usize])?;
         }
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Weights, EmitError> {
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-        Ok(Weights::owned(Block::copied(&self.bytes)?))
+    /// The place of the elements of a constant.
+    pub fn add(&mut self, constant: &Constant) -> Result<Place, EmitError> {
+        let length = constant.ty.bytes() as u64;
+        // Elements that are made on demand are many more than the text that asks for them: is there room?
+        drop(Block::zeroed(length)?);
+        let bytes = constant.bytes();
+        let offset = self.placed((Sha256::digest(&bytes).into(), length), &bytes)?;
+        Ok(Place { space: Space::Weights, offset, bytes: length })
+    }
+
+    fn placed(&mut self, key: ([u8; 32], u64), bytes: &[u8]) -> Result<u64, OutOfMemory> {
+        if let Some(&offset) = self.known.get(&key) {
+            return Ok(offset);
+        }
+        let alignment = ALIGNMENT as usize;
+        let start = (self.base.len() + self.added.len()).next_multiple_of(alignment) - self.base.len();
+        let needed = start + bytes.len() - self.added.len();
+        if self.added.try_reserve(needed).is_err() {
+            return Err(OutOfMemory { bytes: needed as u64 });
+        }
+        self.added.resize(start, 0);
+        self.added.extend_from_slice(bytes);
+        let offset = (self.base.len() + start) as u64;
+        self.known.insert(key, offset);
+        Ok(offset)
+    }
+
+    pub fn finish(self) -> Result<Weights, EmitError> {
+        let Section { base, added, .. } = self;
+        let length = (base.len() + added.len()).next_multiple_of(ALIGNMENT as usize);
+        let mut block = Block::zeroed(length as u64)?;
+        let (front, back) = block.split_at_mut(base.len());
+        front.copy_from_slice(&base);
+        back[..added.len()].copy_from_slice(&added);
+        Ok(Weights::owned(block))
     }
 }
 
