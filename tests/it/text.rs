@@ -44,12 +44,19 @@ pub fn complaints(text: &str) -> String {
     mistakes.iter().map(|mistake| mistake.render("case.situ", text)).collect::<Vec<_>>().join("\n")
 }
 
+/// For each instruction in order, where it was before it was a text.
+fn origins(graph: &Graph) -> Vec<Option<String>> {
+    let places = graph.all_insts().into_iter().map(|id| &graph.inst(id).location);
+    places.map(|place| (place.line == 0 && !place.text.is_empty()).then(|| place.text.clone())).collect()
+}
+
 /// Parsing what is printed gives the graph back: the second text is the first.
 pub fn round_trip(graph: &Graph) {
     let text = print(graph);
     let again = graph_of(&text);
     assert_eq!(print(&graph_of(&print(&again))), print(&again), "a fixed point");
     assert_eq!(situ::ir::canonical(&again), situ::ir::canonical(graph), "{text}");
+    assert_eq!(origins(&again), origins(graph), "{text}");
     assert!(verify(graph).is_empty());
 }
 

@@ -10,7 +10,7 @@ use situ_runtime::pack;
 
 use super::{EmitError, fault};
 use crate::diagnostic::Fault;
-use crate::ir::{Constant, Graph};
+use crate::ir::{Constant, ConstantData, Graph};
 use crate::lower::{Weight, WeightForm};
 use crate::plan::Planned;
 
@@ -104,29 +104,51 @@ impl Section {
 
     /// The place of the elements of a constant.
     pub fn add(&mut self, constant: &Constant) -> Result<Place, EmitError> {
-        let length = constant.ty.bytes() as u64;
-        // Elements that are made on demand are many more than the text that asks for them: is there room?
-        drop(Block::zeroed(length)?);
-        let bytes = constant.bytes();
-        let offset = self.placed((Sha256::digest(&bytes).into(), length), &bytes)?;
-        Ok(Place { space: Space::Weights, offset, bytes: length })
+        let length = constant.ty.bytes();
+        let start = self.room(length)?;
+        self.added.resize(start + length, 0);
+        let part = &mut self.added[start..];
+        match &constant.data {
+            // A short text may ask for many of them, so they are made where they stay.
+            ConstantData::Splat(bits) => {
+                let size = constant.ty.dtype.size();
+                part.chunks_exact_mut(size).for_each(|element| element.copy_from_slice(&bits.to_le_bytes()[..size]));
+            }
+            _ => part.copy_from_slice(&constant.bytes()),
+        }
+        let key = (Sha256::digest(&*part).into(), length as u64);
+        let offset = match self.known.get(&key) {
+            Some(&offset) => {
+                self.added.truncate(start);
+                offset
+            }
+            None => self.know(key, start),
+        };
+        Ok(Place { space: Space::Weights, offset, bytes: length as u64 })
     }
 
     fn placed(&mut self, key: ([u8; 32], u64), bytes: &[u8]) -> Result<u64, OutOfMemory> {
         if let Some(&offset) = self.known.get(&key) {
             return Ok(offset);
         }
-        let alignment = ALIGNMENT as usize;
-        let start = (self.base.len() + self.added.len()).next_multiple_of(alignment) - self.base.len();
-        let needed = start + bytes.len() - self.added.len();
-        if self.added.try_reserve(needed).is_err() {
-            return Err(OutOfMemory { bytes: needed as u64 });
-        }
-        self.added.resize(start, 0);
+        let start = self.room(bytes.len())?;
         self.added.extend_from_slice(bytes);
+        Ok(self.know(key, start))
+    }
+
+    /// Where in `added` something of `length` bytes begins, for which there is room.
+    fn room(&mut self, length: usize) -> Result<usize, OutOfMemory> {
+        let start = (self.base.len() + self.added.len()).next_multiple_of(ALIGNMENT as usize) - self.base.len();
+        let needed = (start - self.added.len()).saturating_add(length);
+        self.added.try_reserve(needed).map_err(|_| OutOfMemory { bytes: needed as u64 })?;
+        self.added.resize(start, 0);
+        Ok(start)
+    }
+
+    fn know(&mut self, key: ([u8; 32], u64), start: usize) -> u64 {
         let offset = (self.base.len() + start) as u64;
         self.known.insert(key, offset);
-        Ok(offset)
+        offset
     }
 
     pub fn finish(self) -> Result<Weights, EmitError> {
