@@ -69,27 +69,16 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
             Ok(String::new())
         }
-        Verb::Run {
-            model,
-            compile,
-            inputs,
-            state: kept,
-            output,
-            expect_npz,
-            max_rel,
-            alias,
-            strict_alias,
-            report,
-        } => {
+        Verb::Run { model, compile, inputs, state: kept, output, expect_npz, max_rel, alias, strict_alias, report } => {
             for output in output.iter().chain(&kept.state_out) {
                 model::refuse_same_file(&model.model, output)?;
             }
             let compiled = Arc::new(model::compiled(&model, &compile)?);
             let threads = usize::from(compile.threads);
-            let before =
-                |ports: &[InputPort]| state::before(ports, &compiled.weights, kept.state_in.as_deref());
+            let before = |ports: &[InputPort]| state::before(ports, &compiled.weights, kept.state_in.as_deref());
             let (number, results) = if alias.is_empty() {
-                let (number, arrays) = fitting(&compiled, |ports| values::inputs(&inputs, ports, before(ports)?, None))?;
+                let (number, arrays) =
+                    fitting(&compiled, |ports| values::inputs(&inputs, ports, before(ports)?, None))?;
                 (number, execute::run(&mut execute::session(compiled.clone(), number, threads)?, &arrays)?)
             } else {
                 let (number, shared) = fitting(&compiled, |ports| {
@@ -136,7 +125,9 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             let name = format!("%{}", value.trim_start_matches('%'));
             compilation.explain(&source.graph, &name).ok_or_else(|| Failure::usage(format!("there is no value {name}")))
         }
-        Verb::Print { model, compile, after, weights } => cli::print::print(&model, &compile, &after, weights.as_deref()),
+        Verb::Print { model, compile, after, weights } => {
+            cli::print::print(&model, &compile, &after, weights.as_deref())
+        }
         Verb::Bench { model, compile, inputs, secs, per_step, json } => {
             bench(&model, &compile, &inputs, secs, per_step, json)
         }

@@ -105,7 +105,8 @@ pub struct Archive {
 impl Archive {
     /// Reads the header; the elements stay where they are.
     pub fn read(file: &FileBytes) -> Result<Archive, String> {
-        let (length, rest) = file.split_first_chunk::<8>().ok_or("it is no safetensors file: it has fewer than 8 bytes")?;
+        let (length, rest) =
+            file.split_first_chunk::<8>().ok_or("it is no safetensors file: it has fewer than 8 bytes")?;
         let length = u64::from_le_bytes(*length);
         if length > MAX_HEADER || length > rest.len() as u64 {
             return Err(format!(
@@ -132,7 +133,10 @@ impl Archive {
             match entry.bytes() {
                 Err(()) => return Err(format!("the array {name} has too many elements")),
                 Ok(Some(bytes)) if bytes != to - from => {
-                    return Err(format!("the array {name} has {bytes} bytes by its type, {} by its offsets", to - from));
+                    return Err(format!(
+                        "the array {name} has {bytes} bytes by its type, {} by its offsets",
+                        to - from
+                    ));
                 }
                 Ok(_) => {}
             }
@@ -150,10 +154,11 @@ impl Archive {
 
     /// The elements of the array called `name`, which has the type `ty`, where they lie in the file.
     pub fn elements(&self, name: &str, ty: &TensorType) -> Result<ConstantData, String> {
-        let entry = self.entries.get(name).ok_or_else(|| format!("the file has no array {}", clipped(&format!("{name:?}"))))?;
-        let dtype = entry
-            .known_dtype()
-            .ok_or_else(|| format!("the array has the dtype {}, which is not known", clipped(&format!("{:?}", entry.dtype))))?;
+        let entry =
+            self.entries.get(name).ok_or_else(|| format!("the file has no array {}", clipped(&format!("{name:?}"))))?;
+        let dtype = entry.known_dtype().ok_or_else(|| {
+            format!("the array has the dtype {}, which is not known", clipped(&format!("{:?}", entry.dtype)))
+        })?;
         let same = entry.shape.len() == ty.shape.len()
             && entry.shape.iter().zip(&ty.shape).all(|(&found, &expected)| found == expected as u64);
         if dtype != ty.dtype || !same {
@@ -187,14 +192,18 @@ pub fn write(mut out: impl Write, arrays: &[(String, Constant)]) -> io::Result<(
         let dtype = DTYPES.iter().find(|(known, _)| *known == constant.ty.dtype).map(|(_, name)| *name);
         let dtype = dtype.ok_or_else(|| io::Error::other(format!("the format has no dtype {}", constant.ty.dtype)))?;
         let from = end;
-        end = end.checked_add(constant.ty.bytes() as u64).ok_or_else(|| io::Error::other("there are too many bytes"))?;
+        end =
+            end.checked_add(constant.ty.bytes() as u64).ok_or_else(|| io::Error::other("there are too many bytes"))?;
         let shape = constant.ty.shape.iter().map(|&extent| extent as u64).collect();
         header.insert(name, Entry { dtype: dtype.to_string(), shape, data_offsets: (from, end) });
     }
     let mut header = serde_json::to_vec(&header)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() as u64 > MAX_HEADER {
-        return Err(io::Error::other(format!("the header would have {} bytes, {MAX_HEADER} are allowed", header.len())));
+        return Err(io::Error::other(format!(
+            "the header would have {} bytes, {MAX_HEADER} are allowed",
+            header.len()
+        )));
     }
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;

@@ -27,5 +27,8 @@ mod hostile;
 mod hostile_onnx;
 mod onnx_control;
 mod cli;
+mod cli_state;
+mod state;
+mod weights_file;
 mod report_formats;
 mod library;

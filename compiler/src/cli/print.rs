@@ -11,12 +11,7 @@ use super::failure::Failure;
 use super::model;
 
 /// The text after a stage. `weights` is where large constants and initial states go.
-pub fn print(
-    args: &ModelArgs,
-    compile: &CompileArgs,
-    after: &str,
-    weights: Option<&Path>,
-) -> Result<String, Failure> {
+pub fn print(args: &ModelArgs, compile: &CompileArgs, after: &str, weights: Option<&Path>) -> Result<String, Failure> {
     if let Some(path) = weights {
         if after != "source" {
             return Err(Failure::usage("--weights is for the graph as it was read; leave --after out"));
@@ -34,7 +29,8 @@ pub fn print(
         model::refuse_same_file(&args.model.with_file_name(used), path)?;
     }
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::usage(format!("--weights: {} is not the name of a file", path.display())))?;
+    let name =
+        name.ok_or_else(|| Failure::usage(format!("--weights: {} is not the name of a file", path.display())))?;
     let stored = ir::stored(&source.graph, name);
     file::replace(path, |file: &std::fs::File| -> io::Result<()> {
         safetensors::write(BufWriter::with_capacity(1 << 20, file), &stored.arrays)

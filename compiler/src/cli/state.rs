@@ -100,8 +100,7 @@ fn read(ports: &[InputPort], path: &Path) -> Result<indexmap::IndexMap<String, A
 /// What the state of an input and its named parts are after a run.
 pub fn after(port: &InputPort, bytes: &[u8]) -> Result<Vec<Named>, Failure> {
     let ty = TensorType::new(port.dtype, port.shape.clone());
-    let mut named =
-        vec![Named { key: format!("{PREFIX}{}", port.name), array: Array { ty, bytes: bytes.to_vec() } }];
+    let mut named = vec![Named { key: format!("{PREFIX}{}", port.name), array: Array { ty, bytes: bytes.to_vec() } }];
     for view in &port.views {
         let ty = type_of(port, view);
         let part = gather(bytes, &view.layout, port.dtype.size(), ty.bytes()).ok_or_else(|| {

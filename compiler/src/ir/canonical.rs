@@ -65,9 +65,8 @@ impl<'a> Canonical<'a> {
             self.renumbered[input.value.index()] = Some(value);
         }
         for (at, value) in self.from.values.iter().enumerate() {
-            let kept = |id: ConstId| {
-                !self.from.constant(id).is_inline() && self.live.as_ref().is_none_or(|live| live[at])
-            };
+            let kept =
+                |id: ConstId| !self.from.constant(id).is_inline() && self.live.as_ref().is_none_or(|live| live[at]);
             if let Def::Constant(id) = value.def
                 && kept(id)
             {

@@ -130,7 +130,7 @@ impl StateView {
         match self.layout.hull() {
             Some((low, high)) if low >= 0 && high as u64 <= storage.len() as u64 => Ok(()),
             Some((low, high)) => {
-                Err(format!("it sees the elements from {low} up to {high}, its storage has {}", storage.len()))
+                Err(format!("it sees the elements {low} to {} of a storage that has {}", high - 1, storage.len()))
             }
             None => Err("its elements are too far apart".into()),
         }

@@ -38,7 +38,8 @@ pub struct Stored {
 
 /// The graph with its large constants and initial states in a file called `file` in the text's folder.
 pub fn stored(graph: &Graph, file: &str) -> Stored {
-    let (text, large) = Printer { graph, text: String::new(), large: Large::Stored { file, arrays: Arrays::default() } }.graph();
+    let (text, large) =
+        Printer { graph, text: String::new(), large: Large::Stored { file, arrays: Arrays::default() } }.graph();
     let arrays = match large {
         Large::Stored { arrays, .. } => arrays.named.into_iter().collect(),
         Large::Written | Large::Elided => Vec::new(),

@@ -14,7 +14,8 @@ use super::closest;
 use super::parser::{MAX_MISTAKES, is_symbol};
 use super::sugar::{self, Emit, RENAMED, SUGAR};
 use super::syntax::{
-    Argument, AttrSyntax, AttributeSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind, TypeSyntax,
+    Argument, AttrSyntax, AttributeSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind,
+    TypeSyntax,
 };
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ir::spelling::{default_output_name, read_literal, unquote};

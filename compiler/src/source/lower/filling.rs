@@ -32,9 +32,9 @@ impl Lowering<'_> {
             self.note(again.span, "a graph names one file of weights");
         }
         let opened = match is_plain_name(&name.text) {
-            true => folder.open(&name.text).and_then(|file| {
-                Archive::read(&file).map_err(|message| format!("{:?}: {message}", name.text))
-            }),
+            true => folder
+                .open(&name.text)
+                .and_then(|file| Archive::read(&file).map_err(|message| format!("{:?}: {message}", name.text))),
             false => Err(format!("{:?} is not the name of a file in the folder of this text", name.text)),
         };
         self.archive = Some(match opened {
@@ -85,13 +85,13 @@ impl Lowering<'_> {
         let Ok(attributes) = attributes else { return };
         let (mode, ty) = (self.graph.inputs[place].mode, self.graph.ty(self.graph.inputs[place].value).clone());
         if mode != InputMode::InOut || self.graph.inputs[place].initial.is_none() {
-            let message = format!("%{} is no `inout` input with initial state, parts of which could have names", input.text);
+            let message =
+                format!("%{} is no `inout` input with initial state, parts of which could have names", input.text);
             return self.note(input.span, message);
         }
         let inputs = self.graph.inputs.iter();
-        let taken = |known: &crate::ir::Input| {
-            known.name == name.text || known.views.iter().any(|view| view.name == name.text)
-        };
+        let taken =
+            |known: &crate::ir::Input| known.name == name.text || known.views.iter().any(|view| view.name == name.text);
         if name.text.is_empty() || inputs.clone().any(taken) {
             let message = match name.text.is_empty() {
                 true => "a part of the state has a name".to_string(),
