@@ -74,6 +74,9 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
                 model::refuse_same_file(&model.model, output)?;
             }
             let compiled = Arc::new(model::compiled(&model, &compile)?);
+            if kept.state_out.is_some() {
+                state::expect(&compiled.executable.plans, "--state-out")?;
+            }
             let threads = usize::from(compile.threads);
             let before = |ports: &[InputPort]| state::before(ports, &compiled.weights, kept.state_in.as_deref());
             let (number, results) = if alias.is_empty() {
@@ -190,8 +193,12 @@ fn verify(args: &ModelArgs) -> Result<String, Failure> {
     let mistakes = situ::ir::verify(&source.graph);
     if mistakes.is_empty() {
         let graph = &source.graph;
+        let initial = match graph.initial_bytes() {
+            0 => String::new(),
+            bytes => format!(", {bytes} bytes of initial state"),
+        };
         Ok(format!(
-            "{}: {} inputs, {} outputs, {} ops, {} bytes of weights\n",
+            "{}: {} inputs, {} outputs, {} ops, {} bytes of weights{initial}\n",
             graph.name,
             graph.inputs.len(),
             graph.outputs.len(),

@@ -16,7 +16,8 @@ use situ_runtime::wire::{Compiled, LoadError};
 use crate::support::interpreter;
 use crate::text::{complaints, graph_of, round_trip};
 
-const COUNTED: &str = "\
+/// A program with state in parts, that shares bytes with a weight, in a bundle with others and beside state of the caller's.
+pub const COUNTED: &str = "\
 graph counted {
   input %x: f32[2, 3]
   inout %sum: f32[6] = [1.0, -2.0, 3.5, 4.0, 5.0, -6.25]
@@ -83,6 +84,50 @@ graph wrong {
 }
 "
     ));
+}
+
+/// Importers make graphs without a text; the verifier has the last word about those.
+#[test]
+fn graphs_with_wrong_state_are_refused() {
+    use situ::ir::{Constant, ConstantData, StateView, verify};
+    use situ::types::{DType, TensorType};
+    let graph = graph_of(COUNTED);
+    let part = |name: &str, layout: Layout| StateView { name: name.into(), layout };
+    let inside = || Layout::dense(&[2]);
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Graph));
+    let spoilt: &[Spoil] = &[
+        ("only an `inout` input", &|graph| graph.inputs[0].initial = graph.inputs[1].initial.clone()),
+        ("the value has type i64[1], the constant f32[6]", &|graph| {
+            graph.inputs[2].initial = graph.inputs[1].initial.clone();
+        }),
+        ("has 24 bytes, found 3", &|graph| {
+            let (ty, data) = (TensorType::new(DType::F32, [6]), ConstantData::Bytes([1, 2, 3].into()));
+            graph.inputs[1].initial = Some(Constant { name: String::new(), ty, data });
+        }),
+        ("ends beyond the file", &|graph| {
+            let (ty, file) = (TensorType::new(DType::F32, [6]), FileBytes::from_vec(vec![7; 30]));
+            let data = ConstantData::Mapped { file, offset: 8 };
+            graph.inputs[1].initial = Some(Constant { name: String::new(), ty, data });
+        }),
+        ("%sum has no initial state", &|graph| graph.inputs[1].initial = None),
+        ("called \"steps\"", &|graph| graph.inputs[1].views.push(part("steps", inside()))),
+        ("called \"turned\"", &|graph| {
+            graph.inputs[1].views.push(part("turned", inside()));
+            graph.inputs[2].views.push(part("turned", Layout::dense(&[1])));
+        }),
+        ("called \"\"", &|graph| graph.inputs[1].views.push(part("", inside()))),
+        ("no part of %steps", &|graph| graph.inputs[2].views.push(part("more", inside()))),
+        ("too far apart", &|graph| {
+            let layout = Layout { offset: 0, shape: vec![1 << 40], strides: vec![1 << 40] };
+            graph.inputs[1].views.push(part("far", layout));
+        }),
+    ];
+    for (told, spoil) in spoilt {
+        let mut graph = graph.clone();
+        spoil(&mut graph);
+        let found: Vec<String> = verify(&graph).into_iter().map(|mistake| mistake.message).collect();
+        assert!(found.iter().any(|message| message.contains(told)), "{told}: {found:?}");
+    }
 }
 
 /// A place in the source stays with its instruction, whatever it is made of.

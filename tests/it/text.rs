@@ -185,19 +185,23 @@ fn junk_costs_bounded_time_and_few_lines() {
 /// Every prefix of a program, and every program with one byte changed, gives diagnostics or a graph.
 #[test]
 fn mutants_do_not_panic() {
-    for end in 0..MLP.len() {
-        parse(&MLP[..end], &Bindings::new().bind("B", 2));
-    }
-    let bytes = b"%{}[](),:=\"-0x9 \n/_aB.";
-    for at in 0..MLP.len() {
-        for &byte in bytes {
-            let mut mutant = MLP.as_bytes().to_vec();
-            mutant[at] = byte;
-            let text = String::from_utf8(mutant).expect("ASCII stays ASCII");
-            let (graph, mistakes) = parse(&text, &Bindings::new().bind("B", 2));
-            assert_eq!(graph.is_some(), mistakes.is_empty());
-            if let Some(graph) = graph {
-                round_trip(&graph);
+    let imported =
+        crate::state::COUNTED.replace("%weighted = mul %flat, %w", "%weighted = mul %flat, %w at \"m.py:3\"");
+    for program in [MLP, &imported] {
+        for end in 0..program.len() {
+            parse(&program[..end], &Bindings::new().bind("B", 2));
+        }
+        let bytes = b"%{}[](),:=\"-0x9 \n/_aB.";
+        for at in 0..program.len() {
+            for &byte in bytes {
+                let mut mutant = program.as_bytes().to_vec();
+                mutant[at] = byte;
+                let text = String::from_utf8(mutant).expect("ASCII stays ASCII");
+                let (graph, mistakes) = parse(&text, &Bindings::new().bind("B", 2));
+                assert_eq!(graph.is_some(), mistakes.is_empty());
+                if let Some(graph) = graph {
+                    round_trip(&graph);
+                }
             }
         }
     }

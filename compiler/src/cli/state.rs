@@ -10,7 +10,7 @@ use std::path::Path;
 use situ::npz::{self, Array};
 use situ::source::closest;
 use situ::types::TensorType;
-use situ_runtime::executable::{InputPort, StateView};
+use situ_runtime::executable::{InputPort, Plan, StateView};
 use situ_runtime::file;
 use situ_runtime::types::Layout;
 
@@ -23,6 +23,14 @@ pub const PREFIX: &str = "state:";
 /// Whether an input is the program's own state, so that callers need not give it.
 pub fn is_state(port: &InputPort) -> bool {
     port.initial.is_some()
+}
+
+/// Refuses to write state that is not there, before anything is run.
+pub fn expect(plans: &[Plan], flag: &str) -> Result<(), Failure> {
+    match plans.iter().any(|plan| plan.inputs.iter().any(is_state)) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("{flag}: the program comes with no state"))),
+    }
 }
 
 /// The type of a named part.
@@ -81,7 +89,7 @@ fn read(ports: &[InputPort], path: &Path) -> Result<indexmap::IndexMap<String, A
         is_known
     })
     .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))?;
-    if arrays.contains_key("") && !known.contains(&"") {
+    if arrays.contains_key("") {
         return Err(Failure::usage(format!("--state-in: {} is not an .npz file", path.display())));
     }
     match foreign.into_inner() {
@@ -114,9 +122,6 @@ pub fn after(port: &InputPort, bytes: &[u8]) -> Result<Vec<Named>, Failure> {
 /// Writes the state among the results of a run, whole or not at all.
 pub fn write(results: &[Named], path: &Path) -> Result<(), Failure> {
     let state = || results.iter().filter_map(|named| Some((named.key.strip_prefix(PREFIX)?.to_string(), &named.array)));
-    if state().next().is_none() {
-        return Err(Failure::usage("--state-out: the program comes with no state"));
-    }
     file::replace(path, |file| npz::write_npz(file, state()).map_err(std::io::Error::other))
         .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
 }
