@@ -31,3 +31,4 @@ pub mod bundle;
 
 pub mod conformance;
 pub mod npz;
+pub mod safetensors;

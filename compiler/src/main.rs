@@ -10,6 +10,8 @@ mod cli {
     pub mod formats;
     pub mod model;
     pub mod pack;
+    pub mod print;
+    pub mod state;
     pub mod values;
 }
 
@@ -21,9 +23,9 @@ use clap::Parser;
 
 use cli::args::{Cli, CompileArgs, Format, InputArgs, ModelArgs, Verb};
 use cli::failure::Failure;
-use cli::{alias, diff, execute, formats, model, values};
+use cli::{alias, diff, execute, formats, model, state, values};
 use situ::conformance::{self, Status};
-use situ::{npz, pipeline};
+use situ::npz;
 use situ_runtime::executable::{Fallback, InputPort};
 use situ_runtime::raw::Route;
 use situ_runtime::wire::Compiled;
@@ -67,18 +69,24 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             written.map_err(|error| Failure::wrong(format!("{}: {error}", output.display())))?;
             Ok(String::new())
         }
-        Verb::Run { model, compile, inputs, output, expect_npz, max_rel, alias, strict_alias, report } => {
-            if let Some(output) = &output {
+        Verb::Run { model, compile, inputs, state: kept, output, expect_npz, max_rel, alias, strict_alias, report } => {
+            for output in output.iter().chain(&kept.state_out) {
                 model::refuse_same_file(&model.model, output)?;
             }
             let compiled = Arc::new(model::compiled(&model, &compile)?);
+            if kept.state_out.is_some() {
+                state::expect(&compiled.executable.plans, "--state-out")?;
+            }
             let threads = usize::from(compile.threads);
+            let before = |ports: &[InputPort]| state::before(ports, &compiled.weights, kept.state_in.as_deref());
             let (number, results) = if alias.is_empty() {
-                let (number, arrays) = fitting(&compiled, |ports| values::inputs(&inputs, ports, None))?;
+                let (number, arrays) =
+                    fitting(&compiled, |ports| values::inputs(&inputs, ports, before(ports)?, None))?;
                 (number, execute::run(&mut execute::session(compiled.clone(), number, threads)?, &arrays)?)
             } else {
-                let (number, shared) =
-                    fitting(&compiled, |ports| alias::share(&alias, ports, &values::given(&inputs, ports, None)?))?;
+                let (number, shared) = fitting(&compiled, |ports| {
+                    alias::share(&alias, ports, &values::given(&inputs, ports, before(ports)?, None)?)
+                })?;
                 let (results, route) = alias::run(compiled.clone(), number, threads, strict_alias, shared)?;
                 let said = match route {
                     Route::Planned => "the optimised plan ran: no inputs share bytes that it assumes distinct",
@@ -91,6 +99,9 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             };
             if let Some(path) = &output {
                 execute::write(&results, path)?;
+            }
+            if let Some(path) = &kept.state_out {
+                state::write(&results, path)?;
             }
             let mut text = String::new();
             if report {
@@ -117,12 +128,8 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             let name = format!("%{}", value.trim_start_matches('%'));
             compilation.explain(&source.graph, &name).ok_or_else(|| Failure::usage(format!("there is no value {name}")))
         }
-        Verb::Print { model, compile, after } => {
-            let source = model::load(&model)?;
-            let printed = pipeline::print_after(&source.graph, &after, &compile.options()).ok_or_else(|| {
-                Failure::usage(format!("{after} is not a stage; the stages are {}", pipeline::PRINTABLE.join(", ")))
-            })?;
-            printed.map_err(|error| Failure::compile(error, &source.file, &source.text))
+        Verb::Print { model, compile, after, weights } => {
+            cli::print::print(&model, &compile, &after, weights.as_deref())
         }
         Verb::Bench { model, compile, inputs, secs, per_step, json } => {
             bench(&model, &compile, &inputs, secs, per_step, json)
@@ -186,8 +193,12 @@ fn verify(args: &ModelArgs) -> Result<String, Failure> {
     let mistakes = situ::ir::verify(&source.graph);
     if mistakes.is_empty() {
         let graph = &source.graph;
+        let initial = match graph.initial_bytes() {
+            0 => String::new(),
+            bytes => format!(", {bytes} bytes of initial state"),
+        };
         Ok(format!(
-            "{}: {} inputs, {} outputs, {} ops, {} bytes of weights\n",
+            "{}: {} inputs, {} outputs, {} ops, {} bytes of weights{initial}\n",
             graph.name,
             graph.inputs.len(),
             graph.outputs.len(),
@@ -240,7 +251,9 @@ fn bench(
     json: bool,
 ) -> Result<String, Failure> {
     let compiled = Arc::new(model::compiled(model, compile)?);
-    let (number, arrays) = fitting(&compiled, |ports| values::inputs(inputs, ports, Some("random:0")))?;
+    let (number, arrays) = fitting(&compiled, |ports| {
+        values::inputs(inputs, ports, state::before(ports, &compiled.weights, None)?, Some("random:0"))
+    })?;
     let mut session = execute::session(compiled, number, usize::from(compile.threads))?;
     let expected: Vec<(String, npz::Array)> = match &inputs.input_npz {
         Some(path) => npz::read(path, |key| key.starts_with("out"))

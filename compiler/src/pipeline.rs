@@ -234,8 +234,10 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Compilation, Error> {
     let mut plan = emit::emit(&planned)?;
     plan.assumed_distinct = emit::assumed_distinct(&plan, &functional_notes);
     let mut weights = emit::weights(&planned, &rewritten)?;
-    let fallback = fallback(graph, &plan, &mut weights, options)?;
+    let mut fallback = fallback(graph, &plan, &mut weights, options)?;
     let added_weights = weights.len() as u64 - planned.weights_bytes;
+    let mut plans: Vec<&mut Plan> = std::iter::once(&mut plan).chain(fallback.plan_mut()).collect();
+    emit::initial_state(&planned, &mut plans, &mut weights)?;
     let aliasing = report::aliasing(graph, &functional_notes, &plan, &fallback, added_weights);
     let notes = notes(&rewrites);
     let decided = Decided { planned, bodies, rewrites, savings, notes, aliasing };
@@ -307,7 +309,7 @@ fn fallback(graph: &Graph, plan: &Plan, weights: &mut Weights, options: &Options
     let planned = plan::plan(place::as_written(lowered.graph), &plan_options)?;
     let mut written = AsWritten { plan: emit::emit(&planned)?, epochs: lowered.epochs };
     if planned.weights_bytes > 0 {
-        let mut section = Section::beginning_with(plan, weights)?;
+        let mut section = Section::beginning_with([plan], weights)?;
         section.take(&mut written.plan, &emit::weights(&planned, graph)?)?;
         *weights = section.finish()?;
     }

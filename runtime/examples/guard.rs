@@ -25,6 +25,8 @@ fn program(inputs: u32) -> Compiled {
         dtype: DType::F32,
         shape: vec![ELEMENTS],
         mode: InputMode::InOut,
+        initial: None,
+        views: Vec::new(),
     };
     let value = |input| PlannedValue { name: format!("%x{input}"), dtype: DType::F32, place: place(input) };
     let plan = Plan {

@@ -85,6 +85,27 @@ pub struct InputPort {
     pub dtype: DType,
     pub shape: Vec<usize>,
     pub mode: InputMode,
+    /// For an `InOut` input of a program that comes with its state: where in the weights the bytes are that it holds before
+    /// the first run. A run takes them from the caller, like those of every input.
+    pub initial: Option<Place>,
+    /// Names for parts of that state: several buffers that share one storage.
+    pub views: Vec<StateView>,
+}
+
+impl InputPort {
+    /// The bytes of its initial state in `weights`, those of its program; `None` where it has none.
+    pub fn initial_bytes<'w>(&self, weights: &'w [u8]) -> Option<&'w [u8]> {
+        let Place { offset, bytes, .. } = self.initial?;
+        let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(bytes)?).ok()?);
+        weights.get(start..end)
+    }
+}
+
+/// A named part of the bytes of an input, in its elements.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateView {
+    pub name: String,
+    pub layout: Layout,
 }
 
 /// A graph output: a dense view of a value after the last step.
@@ -170,6 +191,14 @@ pub enum Fallback {
 }
 
 impl Fallback {
+    /// Its plan, if it has one.
+    pub fn plan_mut(&mut self) -> Option<&mut Plan> {
+        match self {
+            Fallback::AsWritten(written) => Some(&mut written.plan),
+            Fallback::Unneeded | Fallback::Missing(_) | Fallback::Promised => None,
+        }
+    }
+
     /// How many steps it has.
     pub fn steps(&self) -> usize {
         match self {

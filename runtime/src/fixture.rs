@@ -38,7 +38,14 @@ impl Build {
         let index = plan.inputs.len() as u32;
         let bytes = (shape.iter().product::<usize>() * dtype.size()) as u64;
         let place = Place { space: Space::Input(index), offset: 0, bytes };
-        plan.inputs.push(InputPort { name: name.into(), dtype, shape: shape.to_vec(), mode });
+        plan.inputs.push(InputPort {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+            mode,
+            initial: None,
+            views: Vec::new(),
+        });
         plan.input_values.push(plan.values.len() as u32);
         plan.values.push(PlannedValue { name: format!("%{name}"), dtype, place });
         plan.values.len() as u32 - 1

@@ -36,7 +36,9 @@
 //! ```
 //! # use situ_runtime::{executable::*, kernel::Kernel, kernel::prepared::workspace_bytes, map::Weights, point::*, types::*};
 //! # fn program() -> Compiled {
-//! #     let port = |name: &str, mode| InputPort { name: name.into(), dtype: DType::F32, shape: vec![4], mode };
+//! #     let port = |name: &str, mode| InputPort { name: name.into(), dtype: DType::F32, shape: vec![4], mode, initial: None, views: vec![] };
+//! #     let twenty = Place { space: Space::Weights, offset: 0, bytes: 16 };
+//! #     let total = InputPort { initial: Some(twenty), ..port("total", InputMode::InOut) };
 //! #     let value = |name: &str, input| PlannedValue {
 //! #         name: name.into(),
 //! #         dtype: DType::F32,
@@ -54,7 +56,7 @@
 //! #     };
 //! #     let steps = vec![add("double", 0, 0, 2), add("add", 1, 2, 3)];
 //! #     let plan = Plan {
-//! #         inputs: vec![port("x", InputMode::Donate), port("total", InputMode::InOut)],
+//! #         inputs: vec![port("x", InputMode::Donate), total],
 //! #         outputs: vec![OutputPort { name: "doubled".into(), access: access(2) }],
 //! #         input_values: vec![0, 1],
 //! #         finals: vec![(1, 3)],
@@ -67,20 +69,25 @@
 //! #     };
 //! #     let report = String::new();
 //! #     let fallbacks = vec![Fallback::Missing("made by hand".into())];
-//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallbacks, bodies: Vec::new(), bindings: vec![Vec::new()], weights_bytes: 0, report, report_text: String::new() };
-//! #     Compiled::new(executable, Weights::none()).unwrap()
+//! #     let executable = Executable { name: "sum".into(), plans: vec![plan], fallbacks, bodies: Vec::new(), bindings: vec![Vec::new()], weights_bytes: 64, report, report_text: String::new() };
+//! #     let weights = [20.0f32; 16].map(f32::to_le_bytes).concat();
+//! #     let weights = situ_runtime::arena::Block::copied(&weights).unwrap();
+//! #     Compiled::new(executable, Weights::owned(weights)).unwrap()
 //! # }
 //! use situ_runtime::{Argument, Compiled, Options, Session, Tensor};
 //!
 //! let mut session = Session::new(program(), Options::default())?;
-//! let mut total = [0.0f32; 4];
+//! // What the state is before the first run comes with this program; the caller keeps it from then on.
+//! let initial = session.initial(1).expect("`total` has initial state");
+//! let mut total = initial.as_slice::<f32>().expect("it is f32").to_vec();
+//! assert_eq!(total, [20.0; 4]);
 //! for round in 1..=3 {
 //!     let x = Tensor::copied(&[4], &[round as f32; 4])?;
 //!     let mut arguments = [Argument::Donate(x), Argument::inout(&mut total)];
 //!     let outputs = session.run(&mut arguments)?;
 //!     assert_eq!(outputs.slice::<f32>(0)?, [2.0 * round as f32; 4]);
 //! }
-//! assert_eq!(total, [12.0; 4]);
+//! assert_eq!(total, [32.0; 4]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -189,6 +189,14 @@ impl Session {
         &self.plan().inputs
     }
 
+    /// What the state of an input is before the first run, where the program comes with it: bytes of the program, which a
+    /// caller copies and passes to [`run`](Session::run), from then on as they are after each run. The
+    /// [example](crate#state-and-donated-inputs) does so.
+    pub fn initial(&self, input: usize) -> Option<TensorRef<'_>> {
+        let port = self.inputs().get(input)?;
+        port.initial_bytes(&self.compiled.weights).map(|bytes| TensorRef::new(port.dtype, bytes))
+    }
+
     pub fn threads(&self) -> usize {
         self.runner.threads
     }

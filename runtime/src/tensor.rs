@@ -152,6 +152,20 @@ impl<'a> TensorRef<'a> {
     pub fn bools(elements: &'a [bool]) -> TensorRef<'a> {
         TensorRef { dtype: DType::Bool, bytes: bytemuck::cast_slice(elements) }
     }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The elements in little endian, dense and row-major.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The elements, if they have this type; a `bool` is a byte here.
+    pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
+        if self.dtype == T::DTYPE { bytemuck::try_cast_slice(self.bytes).ok() } else { None }
+    }
 }
 
 impl<'a, T: Element> From<&'a [T]> for TensorRef<'a> {

@@ -6,6 +6,8 @@
 //! that its documentation names ([`crate::kernel::validate`]), and each body has the ports that its step lends it. What it
 //! accepts, `check`, `prepare` and `run` may index without looking.
 
+use std::collections::HashSet;
+
 use crate::executable::{
     ALIGNMENT, Access, Distinct, Executable, Fallback, InputPort, OutputPort, Place, Plan, Space, Step,
 };
@@ -162,6 +164,7 @@ fn whole_plan(
         input_bytes.push(bytes);
     }
     let sizes = Sizes { arena: plan.arena_bytes, weights: weights_bytes, inputs: &input_bytes };
+    state(plan, &sizes, is_body)?;
     for value in &plan.values {
         sizes.place(value.place, value.dtype).map_err(|what| Invalid::new(format!("value {}", value.name), what))?;
     }
@@ -262,6 +265,42 @@ fn inputs(plan: &Plan, input_bytes: &[u64]) -> Result<(), Invalid> {
         }
     }
     distinct(&plan.assumed_distinct, plan.inputs.len() as u32).map_err(|what| Invalid::new("", what))
+}
+
+/// Initial state belongs to `inout` inputs of a program, lies whole in the weights, and the names of its parts are nobody
+/// else's.
+fn state(plan: &Plan, sizes: &Sizes<'_>, is_body: bool) -> Result<(), Invalid> {
+    let mut names: HashSet<&str> = HashSet::new();
+    let mut stated = plan.inputs.iter().zip(sizes.inputs).filter(|(port, _)| port.initial.is_some()).peekable();
+    if let Some(port) = plan.inputs.iter().find(|port| port.initial.is_none() && !port.views.is_empty()) {
+        return Err(Invalid::new(format!("input {}", port.name), "parts of a state that is not there have names"));
+    }
+    if stated.peek().is_some() {
+        names.extend(plan.inputs.iter().map(|port| port.name.as_str()));
+        if names.len() != plan.inputs.len() {
+            return Err(Invalid::new("", "two inputs of a program with state have one name"));
+        }
+    }
+    for (port, &bytes) in stated {
+        let at = || format!("input {}", port.name);
+        if port.mode != InputMode::InOut || is_body {
+            return Err(Invalid::new(at(), "it has initial state and is no inout input of a program"));
+        }
+        if let Some(place) = port.initial {
+            if place.space != Space::Weights || place.bytes != bytes {
+                return Err(Invalid::new(at(), format!("its initial state is not {bytes} bytes of the weights")));
+            }
+            sizes.place(place, port.dtype).map_err(|what| Invalid::new(format!("{}: initial state", at()), what))?;
+        }
+        for view in &port.views {
+            let at = || format!("{}: state {:?}", at(), view.name);
+            if view.name.is_empty() || !names.insert(&view.name) {
+                return Err(Invalid::new(at(), "its name is empty, or something else's"));
+            }
+            layout(&view.layout, bytes / port.dtype.size() as u64).map_err(|what| Invalid::new(at(), what))?;
+        }
+    }
+    Ok(())
 }
 
 /// Assumptions are about inputs that exist, each named once.

@@ -33,7 +33,7 @@ use crate::validate::{self, Invalid};
 const MAGIC: [u8; 8] = *b"\x89situx\r\n";
 
 /// Files of another version are refused.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const ENDIANNESS: u32 = 0x0102_0304;
 const HEADER_BYTES: usize = 192;

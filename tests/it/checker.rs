@@ -190,7 +190,14 @@ fn sound_plan(random: &mut Random, steps: usize) -> Plan {
     };
     for (input, mode) in modes.into_iter().enumerate() {
         let shape = vec![ROWS, COLUMNS];
-        plan.inputs.push(InputPort { name: format!("in{input}"), dtype: DType::F32, shape, mode });
+        plan.inputs.push(InputPort {
+            name: format!("in{input}"),
+            dtype: DType::F32,
+            shape,
+            mode,
+            initial: None,
+            views: Vec::new(),
+        });
         plan.values.push(value(Space::Input(input as u32), 0, input));
     }
     // The value that input 2 holds as a whole, by updates alone, so that there is a final value.

@@ -64,6 +64,16 @@ const WRONG: &[(&str, &str)] = &[
     ("graph g {\n const %c: f32[2] = seeded(poisson, seed=1)\n return c=%c\n}", "poisson"),
     ("graph g {\n input %x: f32[2]\n %y = conv %x, %x\n return y=%y\n}", ""),
     ("graph g {\n input %x: f32[2]\n return y=%x, y=%x\n}", "y"),
+    ("graph g {\n inout %s: f32[2] = [1.0\n return s=%s\n}", "expected"),
+    ("graph g {\n inout %s: f32[2] =\n return s=%s\n}", "expected"),
+    ("graph g {\n inout %s: f32[2] = safetensors(\"s\")\n return s=%s\n}", "names no file of weights"),
+    ("graph g {\n weights \"w\"\n const %s: f32[2] = safetensors(\"s\")\n return s=%s\n}", "no folder"),
+    ("graph g {\n weights\n return\n}", "in quotes"),
+    ("graph g {\n state 5\n return\n}", "a part of the state"),
+    ("graph g {\n inout %s: f32[2] = splat(0)\n state t = %s\n return s=%s\n}", "expected"),
+    ("graph g {\n inout %s: f32[2] = splat(0)\n state t = %s {shape=[-1]}\n return s=%s\n}", "shape"),
+    ("graph g {\n input %x: f32[2]\n %y = relu %x at\n return y=%y\n}", "in quotes"),
+    ("graph g {\n input %x: f32[2]\n %y = relu %x at \"a\" at \"b\"\n return y=%y\n}", "the end of the line"),
     ("graph g { } graph h { }", ""),
     ("\u{feff}graph g {\n return\n}", ""),
 ];
@@ -162,6 +172,12 @@ fn mutated_programs_never_panic() {
 fn damaged_executables_are_refused_or_sound() {
     let path = examples::programs().into_iter().find(|path| path.ends_with("kv_cache.situ")).expect("the example");
     damage(&examples::graph(&path));
+}
+
+/// The same for a program that comes with its state.
+#[test]
+fn damaged_state_is_refused_or_sound() {
+    damage(&graph_of(crate::state::COUNTED));
 }
 
 /// The same for a program whose file holds bodies.

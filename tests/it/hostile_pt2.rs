@@ -121,7 +121,10 @@ fn data_descriptors_change_nothing() {
 
 #[test]
 fn versions_and_dialects_are_told_apart() {
-    says(&with_program(|program| program["schema_version"]["major"] = json!(9)), &["unsupported", "schema version 9.20"]);
+    says(
+        &with_program(|program| program["schema_version"]["major"] = json!(9)),
+        &["unsupported", "schema version 9.20"],
+    );
     let mut newer = sample();
     newer["schema_version"]["minor"] = json!(21);
     let imported = read(zip(&entries(&newer, &weights()))).expect("a minor version is no reason to refuse");
@@ -185,7 +188,10 @@ fn programs_that_are_wrong_are_refused_in_place() {
             change(program["graph_module"]["graph"]["nodes"].as_array_mut().expect("a list"));
         })
     };
-    says(&nodes(|nodes| nodes[0]["target"] = json!("torch.ops.aten.frobnicate.default")), &["unsupported", "frobnicate", "net.py:7 in n", "not known"]);
+    says(
+        &nodes(|nodes| nodes[0]["target"] = json!("torch.ops.aten.frobnicate.default")),
+        &["unsupported", "frobnicate", "net.py:7 in n", "not known"],
+    );
     says(&nodes(|nodes| nodes[0]["target"] = json!("")), &["unsupported"]);
     says(&nodes(|nodes| nodes.swap(0, 2)), &["\"linear\" is not defined"]);
     says(&nodes(|nodes| nodes[0]["inputs"][0]["name"] = json!("weight")), &["argument weight is given twice"]);
@@ -197,7 +203,11 @@ fn programs_that_are_wrong_are_refused_in_place() {
     says(
         &nodes(|nodes| {
             let trace = json!({"as_graph": {"name": "g", "graph": {"inputs": [], "outputs": [], "nodes": [], "tensor_values": {}}}});
-            nodes[0] = node("torch.ops.higher_order.cond", &[("", tensor("x")), ("", trace.clone()), ("", trace)], &["linear"]);
+            nodes[0] = node(
+                "torch.ops.higher_order.cond",
+                &[("", tensor("x")), ("", trace.clone()), ("", trace)],
+                &["linear"],
+            );
         }),
         &["higher_order.cond", "one element"],
     );
@@ -206,14 +216,20 @@ fn programs_that_are_wrong_are_refused_in_place() {
         &["the file says f32[2, 5] of linear", "f32[2, 4]"],
     );
     says(&with_program(|program| program["graph_module"]["graph"]["tensor_values"]["x"] = meta(&[2, -3])), &["-3"]);
-    says(&with_program(|program| program["graph_module"]["graph"]["tensor_values"]["x"]["layout"] = json!(1)), &["strided"]);
     says(
-        &with_program(|program| program["graph_module"]["signature"]["output_specs"][0]["user_output"]["arg"] = tensor("nowhere")),
+        &with_program(|program| program["graph_module"]["graph"]["tensor_values"]["x"]["layout"] = json!(1)),
+        &["strided"],
+    );
+    says(
+        &with_program(|program| {
+            program["graph_module"]["signature"]["output_specs"][0]["user_output"]["arg"] = tensor("nowhere")
+        }),
         &["\"nowhere\" is not defined"],
     );
     says(
         &with_program(|program| {
-            let spec = json!({"custom_obj": {"arg": {"name": "o", "class_fqn": "__torch__.Thing"}, "custom_obj_name": "o"}});
+            let spec =
+                json!({"custom_obj": {"arg": {"name": "o", "class_fqn": "__torch__.Thing"}, "custom_obj_name": "o"}});
             program["graph_module"]["signature"]["input_specs"].as_array_mut().expect("a list").push(spec);
         }),
         &["__torch__.Thing", "pickled"],
@@ -260,7 +276,9 @@ fn symbols_are_bound_or_asked_for() {
     let graph = bound(&format!("FloorDiv(Mul(Integer(3), {symbol}), Integer(2))"), 5).expect("bound").graph;
     assert_eq!(graph.ty(graph.inputs[0].value).shape, [7, 3]);
     says(&bound(symbol, 65).map(|_| String::new()).unwrap_err()[0].render("", ""), &["s7", "65", "64"]);
-    for bomb in ["(".repeat(100_000), "Max(".repeat(100_000), format!("{symbol}**{symbol}**9999999"), "-".repeat(100_000)] {
+    for bomb in
+        ["(".repeat(100_000), "Max(".repeat(100_000), format!("{symbol}**{symbol}**9999999"), "-".repeat(100_000)]
+    {
         let began = Instant::now();
         assert!(bound(&bomb, 5).is_err());
         assert!(began.elapsed() < Duration::from_secs(5));
@@ -352,7 +370,11 @@ fn mutations_are_survived() {
         let mut random = Random(seed);
         let (mut program, mut table) = (program.clone(), table.clone());
         for _ in 0..1 + random.below(3) {
-            if random.below(5) == 0 { spoil(&mut table, &mut random, &words) } else { spoil(&mut program, &mut random, &words) }
+            if random.below(5) == 0 {
+                spoil(&mut table, &mut random, &words)
+            } else {
+                spoil(&mut program, &mut random, &words)
+            }
         }
         survives(zip(&entries(&program, &table)), seed);
     }

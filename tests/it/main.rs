@@ -28,5 +28,8 @@ mod hostile_onnx;
 mod hostile_pt2;
 mod onnx_control;
 mod cli;
+mod cli_state;
+mod state;
+mod weights_file;
 mod report_formats;
 mod library;

@@ -44,12 +44,19 @@ pub fn complaints(text: &str) -> String {
     mistakes.iter().map(|mistake| mistake.render("case.situ", text)).collect::<Vec<_>>().join("\n")
 }
 
+/// For each instruction in order, where it was before it was a text.
+fn origins(graph: &Graph) -> Vec<Option<String>> {
+    let places = graph.all_insts().into_iter().map(|id| &graph.inst(id).location);
+    places.map(|place| (place.line == 0 && !place.text.is_empty()).then(|| place.text.clone())).collect()
+}
+
 /// Parsing what is printed gives the graph back: the second text is the first.
 pub fn round_trip(graph: &Graph) {
     let text = print(graph);
     let again = graph_of(&text);
     assert_eq!(print(&graph_of(&print(&again))), print(&again), "a fixed point");
     assert_eq!(situ::ir::canonical(&again), situ::ir::canonical(graph), "{text}");
+    assert_eq!(origins(&again), origins(graph), "{text}");
     assert!(verify(graph).is_empty());
 }
 
@@ -178,19 +185,23 @@ fn junk_costs_bounded_time_and_few_lines() {
 /// Every prefix of a program, and every program with one byte changed, gives diagnostics or a graph.
 #[test]
 fn mutants_do_not_panic() {
-    for end in 0..MLP.len() {
-        parse(&MLP[..end], &Bindings::new().bind("B", 2));
-    }
-    let bytes = b"%{}[](),:=\"-0x9 \n/_aB.";
-    for at in 0..MLP.len() {
-        for &byte in bytes {
-            let mut mutant = MLP.as_bytes().to_vec();
-            mutant[at] = byte;
-            let text = String::from_utf8(mutant).expect("ASCII stays ASCII");
-            let (graph, mistakes) = parse(&text, &Bindings::new().bind("B", 2));
-            assert_eq!(graph.is_some(), mistakes.is_empty());
-            if let Some(graph) = graph {
-                round_trip(&graph);
+    let imported =
+        crate::state::COUNTED.replace("%weighted = mul %flat, %w", "%weighted = mul %flat, %w at \"m.py:3\"");
+    for program in [MLP, &imported] {
+        for end in 0..program.len() {
+            parse(&program[..end], &Bindings::new().bind("B", 2));
+        }
+        let bytes = b"%{}[](),:=\"-0x9 \n/_aB.";
+        for at in 0..program.len() {
+            for &byte in bytes {
+                let mut mutant = program.as_bytes().to_vec();
+                mutant[at] = byte;
+                let text = String::from_utf8(mutant).expect("ASCII stays ASCII");
+                let (graph, mistakes) = parse(&text, &Bindings::new().bind("B", 2));
+                assert_eq!(graph.is_some(), mistakes.is_empty());
+                if let Some(graph) = graph {
+                    round_trip(&graph);
+                }
             }
         }
     }

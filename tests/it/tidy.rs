@@ -66,6 +66,7 @@ const STAGES: &[&str] = &[
     "seeded",
     "ir",
     "npz",
+    "safetensors",
     "eval",
     "source",
     "alias",

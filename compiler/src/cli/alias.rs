@@ -11,13 +11,12 @@ use situ_runtime::executable::{ALIGNMENT, Fallback, InputPort};
 use situ_runtime::kernel::call::RunError;
 use situ_runtime::raw::{AliasPolicy, RawSession, Route};
 use situ_runtime::session::Options;
-use situ_runtime::types::InputMode;
 use situ_runtime::wire::Compiled;
 
 use super::args::Alias;
-use super::execute::run_failure;
+use super::execute::{after, run_failure};
 use super::failure::Failure;
-use super::values::{self, Named};
+use super::values::Named;
 
 /// Inputs in one block.
 pub struct Shared {
@@ -162,14 +161,7 @@ pub fn run(
         }
         (results, route)
     };
-    if values::writes_inputs(&ports) {
-        for (index, (port, &start)) in ports.iter().zip(&shared.starts).enumerate() {
-            if port.mode != InputMode::Donate {
-                let ty = TensorType::new(port.dtype, port.shape.clone());
-                let bytes = shared.memory[start..start + bytes_of(port)].to_vec();
-                results.push(Named { key: format!("mut{index}"), array: Array { ty, bytes } });
-            }
-        }
-    }
+    let bytes = |input: usize| &shared.memory[shared.starts[input]..][..bytes_of(&ports[input])];
+    results.extend(after(&ports, bytes)?);
     Ok((results, route))
 }

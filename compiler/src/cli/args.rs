@@ -42,10 +42,13 @@ pub enum Verb {
         compile: CompileArgs,
         #[command(flatten)]
         inputs: InputArgs,
-        /// Write the outputs (out0, out1, …), and the inputs after the run (mut0, …) if the program writes any.
+        #[command(flatten)]
+        state: StateArgs,
+        /// Write the outputs (out0, out1, …), the inputs after the run (mut0, …) if the program writes any, and the
+        /// state it comes with (state:NAME).
         #[arg(long, value_name = "F.npz")]
         output: Option<PathBuf>,
-        /// Compare with the out* and mut* arrays of this file.
+        /// Compare with the out*, mut* and state:* arrays of this file.
         #[arg(long, value_name = "F.npz")]
         expect_npz: Option<PathBuf>,
         /// Largest absolute difference allowed, relative to the largest expected magnitude.
@@ -100,6 +103,10 @@ pub enum Verb {
         /// source, alias (who shares bytes with whom, for Graphviz), functional or rewrite.
         #[arg(long, default_value = "source", value_name = "STAGE")]
         after: String,
+        /// Put large constants and initial states into this file, which the printed text then names: keep both in one
+        /// folder.
+        #[arg(long, value_name = "F.safetensors")]
+        weights: Option<PathBuf>,
     },
     /// Measure latency and memory.
     Bench {
@@ -334,9 +341,21 @@ pub struct InputArgs {
     /// The value of an input; may be given several times.
     #[arg(long, value_name = "NAME=FILE.npy|zeros|random:SEED")]
     pub input: Vec<String>,
-    /// Arrays for the inputs, by name, else in0, in1, … by position.
+    /// Arrays for the inputs, by name, else in0, in1, … by position; inputs that come with state are not counted.
     #[arg(long, value_name = "F.npz")]
     pub input_npz: Option<PathBuf>,
+}
+
+/// State that comes with the program; what neither these nor --input give is as the program has it at first.
+#[derive(Args, Debug)]
+pub struct StateArgs {
+    /// State from before, as --state-out writes it.
+    #[arg(long, value_name = "F.npz")]
+    pub state_in: Option<PathBuf>,
+    /// Write the state after the run: an array for each input that comes with state, and one for each named part of it. It
+    /// may be the file of --state-in.
+    #[arg(long, value_name = "F.npz")]
+    pub state_out: Option<PathBuf>,
 }
 
 /// That one input lies in the bytes of another.

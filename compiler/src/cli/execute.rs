@@ -10,7 +10,7 @@ use situ::ir::Graph;
 use situ::npz::{self, Array};
 use situ::types::TensorType;
 use situ::{conformance, eval, pipeline};
-use situ_runtime::executable::Plan;
+use situ_runtime::executable::{InputPort, Plan};
 use situ_runtime::file;
 use situ_runtime::kernel::call::RunError;
 use situ_runtime::session::{Argument, Options, Session};
@@ -19,6 +19,7 @@ use situ_runtime::types::InputMode;
 use situ_runtime::wire::Compiled;
 
 use super::failure::Failure;
+use super::state::{self, is_state};
 use super::values::{self, Named};
 
 /// A session for one plan, with as many of the threads as the plan allows for.
@@ -31,10 +32,11 @@ pub fn session(compiled: impl Into<Arc<Compiled>>, plan: usize, threads: usize) 
 
 /// Tensors that hold the inputs, aligned for their elements.
 fn tensors(inputs: &[Array]) -> Result<Vec<Tensor>, Failure> {
-    inputs
-        .iter()
-        .map(|array| Tensor::from_bytes(array.ty.dtype, &array.ty.shape, &array.bytes).map_err(Failure::wrong))
-        .collect()
+    inputs.iter().map(tensor).collect()
+}
+
+fn tensor(array: &Array) -> Result<Tensor, Failure> {
+    Tensor::from_bytes(array.ty.dtype, &array.ty.shape, &array.bytes).map_err(Failure::wrong)
 }
 
 fn arguments<'a>(session: &Session, held: &'a mut [Tensor]) -> Vec<Argument<'a>> {
@@ -57,7 +59,7 @@ pub fn run_failure(error: RunError) -> Failure {
     }
 }
 
-/// Runs once: the outputs as `out0, out1, …` and, when the program writes any, the inputs afterwards as `mut0, …`.
+/// Runs once: the outputs as `out0, out1, …`, what [`after`] says of the inputs.
 pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failure> {
     let mut held = tensors(inputs)?;
     let ports = session.inputs().to_vec();
@@ -71,33 +73,52 @@ pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failur
             results.push(Named { key: format!("out{index}"), array: Array { ty, bytes } });
         }
     }
-    if values::writes_inputs(&ports) {
-        for (index, (port, tensor)) in ports.iter().zip(&held).enumerate() {
-            // The bytes of a donated input are gone; nobody can look at them afterwards.
-            if port.mode != InputMode::Donate {
-                let ty = TensorType::new(port.dtype, port.shape.clone());
-                let array = Array { ty, bytes: tensor.bytes().to_vec() };
-                results.push(Named { key: format!("mut{index}"), array });
-            }
+    results.extend(after(&ports, |input| held[input].bytes())?);
+    Ok(results)
+}
+
+/// The inputs after a run, if the program writes any: those of the caller as `mut0, mut1, …`, then the state that comes with
+/// the program under its names.
+pub fn after<'a>(ports: &[InputPort], bytes: impl Fn(usize) -> &'a [u8]) -> Result<Vec<Named>, Failure> {
+    let (mut caller, mut state) = (Vec::new(), Vec::new());
+    if !values::writes_inputs(ports) {
+        return Ok(caller);
+    }
+    let mut number = 0..;
+    for (input, port) in ports.iter().enumerate() {
+        if is_state(port) {
+            state.extend(state::after(port, bytes(input))?);
+            continue;
+        }
+        let key = format!("mut{}", number.next().unwrap_or(0));
+        // The bytes of a donated input are gone; nobody can look at them afterwards.
+        if port.mode != InputMode::Donate {
+            let ty = TensorType::new(port.dtype, port.shape.clone());
+            caller.push(Named { key, array: Array { ty, bytes: bytes(input).to_vec() } });
         }
     }
-    Ok(results)
+    caller.append(&mut state);
+    Ok(caller)
 }
 
 /// A line an output: its type, and enough of its elements to recognise it.
 pub fn summary(plan: &Plan, results: &[Named]) -> String {
     let mut text = String::new();
+    let caller: Vec<&InputPort> = plan.inputs.iter().filter(|port| !is_state(port)).collect();
     for named in results {
         let number = |prefix: &str| named.key.strip_prefix(prefix).and_then(|rest| rest.parse::<usize>().ok());
         let name = match (number("out"), number("mut")) {
             (Some(output), _) => plan.outputs.get(output).map(|port| port.name.as_str()),
-            (_, Some(input)) => plan.inputs.get(input).map(|port| port.name.as_str()),
+            (_, Some(input)) => caller.get(input).map(|port| port.name.as_str()),
             _ => None,
         };
-        let name = name.unwrap_or("");
+        let (key, name) = match named.key.strip_prefix(state::PREFIX) {
+            Some(name) => ("state", name),
+            None => (named.key.as_str(), name.unwrap_or("")),
+        };
         let shown = named.array.shown(4);
         let more = if named.array.ty.len() > 4 { ", …" } else { "" };
-        text.push_str(&format!("{} {name}: {} = [{}{more}]\n", named.key, named.array.ty, shown.join(", ")));
+        text.push_str(&format!("{key} {name}: {} = [{}{more}]\n", named.array.ty, shown.join(", ")));
     }
     text
 }
@@ -121,7 +142,8 @@ pub struct Measured {
     pub steps: Vec<(String, f64)>,
 }
 
-/// Runs for `secs` seconds, at least five times, after one run that is not counted.
+/// Runs for `secs` seconds, at least five times, after one run that is not counted. State that comes with the program is
+/// what it was before each run.
 pub fn bench(
     session: &mut Session,
     inputs: &[Array],
@@ -141,12 +163,18 @@ pub fn bench(
     drop(first);
     let mut held = tensors(inputs)?;
     let donates = session.inputs().iter().any(|port| port.mode == InputMode::Donate);
+    let state: Vec<usize> =
+        session.inputs().iter().enumerate().filter(|(_, port)| is_state(port)).map(|(input, _)| input).collect();
     let mut times = Vec::new();
     let mut step_times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().steps.len()];
     let end = Instant::now() + Duration::from_secs_f64(secs.clamp(0.0, 3600.0));
     while times.len() < 5 || (Instant::now() < end && times.len() < 1_000_000) {
         if donates {
             held = tensors(inputs)?;
+        }
+        // A step of a program that counts its steps is measured, not what becomes of it after thousands.
+        for &input in &state {
+            held[input] = tensor(&inputs[input])?;
         }
         let mut arguments = arguments(session, &mut held);
         let start = Instant::now();

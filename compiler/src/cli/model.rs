@@ -44,7 +44,8 @@ pub fn load(args: &ModelArgs) -> Result<Source, Failure> {
             let text = std::str::from_utf8(&bytes)
                 .map_err(|error| Failure::wrong(format!("{file}: not UTF-8 at byte {}", error.valid_up_to())))?;
             let bindings = args.bind.iter().cloned().collect();
-            let (graph, diagnostics) = source::parse(text, &bindings);
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let (graph, diagnostics) = source::parse_in(text, &bindings, folder, !args.no_mmap);
             match graph {
                 Some(graph) if diagnostics.is_empty() => Ok(Source { graph, file, text: text.to_string() }),
                 _ => Err(Failure::diagnostics(&diagnostics, &file, text)),

@@ -12,14 +12,21 @@ use situ_runtime::types::{DType, InputMode};
 
 use super::args::InputArgs;
 use super::failure::Failure;
+use super::state::{self, is_state};
 
 fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<IndexMap<String, Array>, Failure> {
     npz::read(path, wanted).map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
 }
 
-/// A value for every input, in order. `fill` is used for inputs nothing is said about.
-pub fn inputs(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Result<Vec<Array>, Failure> {
-    let given = given(args, ports, fill)?;
+/// A value for every input, in order. `before` is the state that is known without being given; `fill` is used for inputs
+/// nothing is said about.
+pub fn inputs(
+    args: &InputArgs,
+    ports: &[InputPort],
+    before: Vec<Option<Array>>,
+    fill: Option<&str>,
+) -> Result<Vec<Array>, Failure> {
+    let given = given(args, ports, before, fill)?;
     ports
         .iter()
         .zip(given)
@@ -34,8 +41,13 @@ pub fn inputs(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resu
         .collect()
 }
 
-/// The value of each input that is given one.
-pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Result<Vec<Option<Array>>, Failure> {
+/// The value of each input that is given one, or has one before.
+pub fn given(
+    args: &InputArgs,
+    ports: &[InputPort],
+    before: Vec<Option<Array>>,
+    fill: Option<&str>,
+) -> Result<Vec<Option<Array>>, Failure> {
     let mut given: IndexMap<&str, &str> = IndexMap::new();
     for text in &args.input {
         // A name may hold `=`: the longest that is an input counts.
@@ -60,14 +72,20 @@ pub fn given(args: &InputArgs, ports: &[InputPort], fill: Option<&str>) -> Resul
         }
         None => IndexMap::new(),
     };
+    let mut caller = 0..;
     ports
         .iter()
-        .enumerate()
-        .map(|(position, port)| {
+        .zip(before)
+        .map(|(port, before)| {
+            // The caller's inputs are numbered, the program's state is not.
+            let position = if is_state(port) { None } else { caller.next() };
+            let numbered = || arrays.get(&format!("in{}", position?));
             let array = if let Some(value) = given.get(port.name.as_str()) {
                 value_of(port, value)?
-            } else if let Some(array) = arrays.get(&port.name).or_else(|| arrays.get(&format!("in{position}"))) {
+            } else if let Some(array) = arrays.get(&port.name).or_else(numbered) {
                 array.clone()
+            } else if let Some(before) = before {
+                before
             } else if let Some(fill) = fill {
                 value_of(port, fill)?
             } else {
@@ -128,13 +146,13 @@ pub struct Named {
     pub array: Array,
 }
 
-/// Whether an array of a file is the expectation of a result: `out0`, `mut3`.
+/// Whether an array of a file is the expectation of a result: `out0`, `mut3`, `state:cache`.
 fn is_result(key: &str) -> bool {
     let digits = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
-    ["out", "mut"].iter().any(|prefix| key.strip_prefix(prefix).is_some_and(digits))
+    key.starts_with(state::PREFIX) || ["out", "mut"].iter().any(|prefix| key.strip_prefix(prefix).is_some_and(digits))
 }
 
-/// Compares with the `out*` and `mut*` arrays of a file. The report has a line an array; the largest relative error
+/// Compares with the `out*`, `mut*` and `state:*` arrays of a file. The report has a line an array; the largest relative error
 /// decides. Positions where both are NaN, or equal infinities, agree.
 pub fn compare(results: &[Named], path: &Path, max_rel: f64) -> Result<String, Failure> {
     let expected = read(path, is_result)?;
@@ -161,7 +179,7 @@ pub fn compare(results: &[Named], path: &Path, max_rel: f64) -> Result<String, F
         }
     }
     if compared == 0 {
-        return Err(Failure::usage(format!("{} holds no out* or mut* array", path.display())));
+        return Err(Failure::usage(format!("{} holds no out*, mut* or state:* array", path.display())));
     }
     let text = lines.join("\n");
     if failed { Err(Failure::wrong(format!("results differ by more than {max_rel:e}\n{text}"))) } else { Ok(text) }

@@ -10,10 +10,12 @@ pub use weights::{Section, weights};
 use std::collections::BTreeMap;
 
 use situ_runtime::arena::OutOfMemory;
-use situ_runtime::executable::{Access, Distinct, InputPort, OutputPort, Plan, PlannedValue, Space, Step};
+use situ_runtime::executable::{Access, Distinct, InputPort, OutputPort, Plan, PlannedValue, Space, StateView, Step};
+use situ_runtime::map::Weights;
 
 use crate::diagnostic::Fault;
 use crate::functional::FunctionalNotes;
+use crate::ir;
 use crate::lower::BufferKind;
 use crate::plan::Planned;
 use crate::types::InputMode;
@@ -100,6 +102,9 @@ pub fn emit(planned: &Planned) -> Result<Plan, Fault> {
                 dtype: input.ty.dtype,
                 shape: input.ty.shape.clone(),
                 mode: input.mode,
+                // Where the bytes are is known when there is a section to hold them.
+                initial: None,
+                views: input.views.iter().map(named_part).collect(),
             })
             .collect(),
         outputs,
@@ -112,6 +117,27 @@ pub fn emit(planned: &Planned) -> Result<Plan, Fault> {
         arena_bytes: planned.arena_bytes,
         threads: planned.threads,
     })
+}
+
+fn named_part(view: &ir::StateView) -> StateView {
+    StateView { name: view.name.clone(), layout: view.layout.clone() }
+}
+
+/// Puts the state that the program comes with into the weights section, and lets the inputs of its plans refer to it. Bytes
+/// that are there already have no second place.
+pub fn initial_state(planned: &Planned, plans: &mut [&mut Plan], weights: &mut Weights) -> Result<(), EmitError> {
+    let inputs = &planned.placed.graph.inputs;
+    if inputs.iter().all(|input| input.initial.is_none()) {
+        return Ok(());
+    }
+    let mut section = Section::beginning_with(plans.iter().map(|plan| &**plan), weights)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let Some(initial) = &input.initial else { continue };
+        let place = section.add(initial)?;
+        plans.iter_mut().for_each(|plan| plan.inputs[position].initial = Some(place));
+    }
+    *weights = section.finish()?;
+    Ok(())
 }
 
 /// Numbers of values, in the order in which buffers are first named.

@@ -3,14 +3,14 @@
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use situ_runtime::arena::Block;
-use situ_runtime::executable::{ALIGNMENT, Plan, Space};
+use situ_runtime::arena::{Block, OutOfMemory};
+use situ_runtime::executable::{ALIGNMENT, Place, Plan, Space};
 use situ_runtime::map::Weights;
 use situ_runtime::pack;
 
 use super::{EmitError, fault};
 use crate::diagnostic::Fault;
-use crate::ir::{Constant, Graph};
+use crate::ir::{Constant, ConstantData, Graph};
 use crate::lower::{Weight, WeightForm};
 use crate::plan::Planned;
 
@@ -63,43 +63,102 @@ fn write_weight(part: &mut [u8], weight: &Weight, constant: &Constant) -> Result
 }
 
 /// A weights section for several plans: equal bytes have one place, whichever plan they came from.
-#[derive(Default)]
 pub struct Section {
-    bytes: Vec<u8>,
+    /// What it begins with.
+    base: Weights,
+    /// What comes after that.
+    added: Vec<u8>,
     /// Offset of what is there, by hash and length.
     known: IndexMap<([u8; 32], u64), u64>,
 }
 
+impl Default for Section {
+    fn default() -> Section {
+        Section { base: Weights::none(), added: Vec::new(), known: IndexMap::new() }
+    }
+}
+
 impl Section {
-    /// A section that begins with all of `bytes`, to which the values of `plan` refer.
-    pub fn beginning_with(plan: &Plan, bytes: &[u8]) -> Result<Section, Fault> {
-        let mut section = Section { bytes: bytes.to_vec(), known: IndexMap::new() };
-        for place in plan.values.iter().map(|value| value.place).filter(|place| place.space == Space::Weights) {
-            let key = key(bytes, place.offset, place.bytes)?;
+    /// A section that begins with all of `base`, to which the values of `plans` refer.
+    pub fn beginning_with<'p>(plans: impl IntoIterator<Item = &'p Plan>, base: &Weights) -> Result<Section, Fault> {
+        let mut section = Section { base: base.clone(), ..Section::default() };
+        let values = plans.into_iter().flat_map(|plan| &plan.values);
+        for place in values.map(|value| value.place).filter(|place| place.space == Space::Weights) {
+            let key = key(base, place.offset, place.bytes)?;
             section.known.entry(key).or_insert(place.offset);
         }
         Ok(section)
     }
 
-    /// Adds the weights of `plan`, which lie in `from`, and lets its values refer to this section.
-    pub fn take(&mut self, plan: &mut Plan, from: &[u8]) -> Result<(), Fault> {
-        let places = plan.values.iter_mut().map(|value| &mut value.place);
+    /// Adds the weights and the initial state of `plan`, which lie in `from`, and lets it refer to this section.
+    pub fn take(&mut self, plan: &mut Plan, from: &[u8]) -> Result<(), EmitError> {
+        let values = plan.values.iter_mut().map(|value| &mut value.place);
+        let places = values.chain(plan.inputs.iter_mut().filter_map(|port| port.initial.as_mut()));
         for place in places.filter(|place| place.space == Space::Weights) {
-            let Section { bytes, known } = self;
-            place.offset = *known.entry(key(from, place.offset, place.bytes)?).or_insert_with(|| {
-                bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-                let offset = bytes.len() as u64;
-                // In bounds, or there would be no key.
-                bytes.extend_from_slice(&from[place.offset as usize..][..place.bytes as usize]);
-                offset
-            });
+            let key = key(from, place.offset, place.bytes)?;
+            // In bounds, or there would be no key.
+            place.offset = self.placed(key, &from[place.offset as usize..][..place.bytes as usize])?;
         }
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Weights, EmitError> {
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-        Ok(Weights::owned(Block::copied(&self.bytes)?))
+    /// The place of the elements of a constant.
+    pub fn add(&mut self, constant: &Constant) -> Result<Place, EmitError> {
+        let length = constant.ty.bytes();
+        let start = self.room(length)?;
+        self.added.resize(start + length, 0);
+        let part = &mut self.added[start..];
+        match &constant.data {
+            // A short text may ask for many of them, so they are made where they stay.
+            ConstantData::Splat(bits) => {
+                let size = constant.ty.dtype.size();
+                part.chunks_exact_mut(size).for_each(|element| element.copy_from_slice(&bits.to_le_bytes()[..size]));
+            }
+            _ => part.copy_from_slice(&constant.bytes()),
+        }
+        let key = (Sha256::digest(&*part).into(), length as u64);
+        let offset = match self.known.get(&key) {
+            Some(&offset) => {
+                self.added.truncate(start);
+                offset
+            }
+            None => self.know(key, start),
+        };
+        Ok(Place { space: Space::Weights, offset, bytes: length as u64 })
+    }
+
+    fn placed(&mut self, key: ([u8; 32], u64), bytes: &[u8]) -> Result<u64, OutOfMemory> {
+        if let Some(&offset) = self.known.get(&key) {
+            return Ok(offset);
+        }
+        let start = self.room(bytes.len())?;
+        self.added.extend_from_slice(bytes);
+        Ok(self.know(key, start))
+    }
+
+    /// Where in `added` something of `length` bytes begins, for which there is room.
+    fn room(&mut self, length: usize) -> Result<usize, OutOfMemory> {
+        let start = (self.base.len() + self.added.len()).next_multiple_of(ALIGNMENT as usize) - self.base.len();
+        let needed = (start - self.added.len()).saturating_add(length);
+        self.added.try_reserve(needed).map_err(|_| OutOfMemory { bytes: needed as u64 })?;
+        self.added.resize(start, 0);
+        Ok(start)
+    }
+
+    fn know(&mut self, key: ([u8; 32], u64), start: usize) -> u64 {
+        let offset = (self.base.len() + start) as u64;
+        self.known.insert(key, offset);
+        offset
+    }
+
+    pub fn finish(self) -> Result<Weights, EmitError> {
+        let Section { base, added, .. } = self;
+        let length = (base.len() + added.len()).next_multiple_of(ALIGNMENT as usize);
+        let mut block = Block::zeroed(length as u64)?;
+        let (front, back) = block.split_at_mut(base.len());
+        front.copy_from_slice(&base);
+        back[..added.len()].copy_from_slice(&added);
+        Ok(Weights::owned(block))
     }
 }
 

@@ -98,8 +98,8 @@ impl<'a> Chains<'a> {
     }
 
     pub fn run(mut self) -> Result<(Graph, FunctionalNotes), Stop> {
-        for input in &self.source.inputs {
-            let made = self.graph.add_input(input.name.clone(), input.mode, self.source.ty(input.value).clone());
+        for (position, input) in self.source.inputs.iter().enumerate() {
+            let made = self.graph.add_input_of(self.source, position);
             self.versions.insert(input.name.clone(), 0);
             self.know(input.value, 0, made);
         }

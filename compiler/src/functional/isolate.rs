@@ -22,8 +22,8 @@ pub fn isolate(graph: &Graph, needed: &Needed, notes: &mut FunctionalNotes) -> R
         names: graph.values.iter().map(|value| value.name.clone()).collect(),
         free: BTreeMap::new(),
     };
-    for input in &graph.inputs {
-        let value = isolate.to.add_input(input.name.clone(), input.mode, graph.ty(input.value).clone());
+    for (position, input) in graph.inputs.iter().enumerate() {
+        let value = isolate.to.add_input_of(graph, position);
         isolate.made.insert(input.value, value);
     }
     for (at, value) in graph.values.iter().enumerate() {

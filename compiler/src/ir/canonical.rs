@@ -5,25 +5,24 @@ use super::graph::{BlockId, ConstId, Def, Graph, Location, ValueId};
 /// The graph with its arenas in program order and without what nothing refers to: two graphs are the same program exactly
 /// when their canonical forms are equal. Locations and rules are dropped, they are not part of what a program means.
 pub fn canonical(graph: &Graph) -> Graph {
-    Canonical {
-        from: graph,
-        to: Graph::new(graph.name.clone()),
-        renumbered: vec![None; graph.values.len()],
-        live: None,
-    }
-    .graph()
+    Canonical::of(graph, None, false).graph()
+}
+
+/// The graph with its arenas in program order, literals once for each use: as reading its print makes it, so that both have
+/// the same numbers and become the same executable. Locations and rules stay.
+pub fn in_program_order(graph: &Graph) -> Graph {
+    Canonical::of(graph, None, true).graph()
 }
 
 /// The graph, which writes nothing, without instructions and constants that no output depends on. Inputs, locations and
-/// rules stay.
+/// rules stay, and the arenas are as [`in_program_order`] makes them.
 pub fn pruned(graph: &Graph) -> Graph {
     let mut live = vec![false; graph.values.len()];
     for value in graph.outputs.iter().map(|output| output.value).chain(graph.finals.iter().map(|entry| entry.1)) {
         live[value.index()] = true;
     }
     mark(graph, Graph::BODY, &mut live);
-    let renumbered = vec![None; graph.values.len()];
-    Canonical { from: graph, to: Graph::new(graph.name.clone()), renumbered, live: Some(live) }.graph()
+    Canonical::of(graph, Some(live), true).graph()
 }
 
 /// Marks what is behind the live values of a block. An instruction with regions is taken whole.
@@ -47,22 +46,27 @@ struct Canonical<'a> {
     renumbered: Vec<Option<ValueId>>,
     /// What is kept; everything, if nothing is said.
     live: Option<Vec<bool>>,
+    /// Whether locations and rules are.
+    keeps_notes: bool,
 }
 
-impl Canonical<'_> {
+impl<'a> Canonical<'a> {
+    fn of(from: &'a Graph, live: Option<Vec<bool>>, keeps_notes: bool) -> Canonical<'a> {
+        let renumbered = vec![None; from.values.len()];
+        Canonical { from, to: Graph::new(from.name.clone()), renumbered, live, keeps_notes }
+    }
+
     fn graph(mut self) -> Graph {
-        for input in &self.from.inputs {
-            let value = self.to.add_input(input.name.clone(), input.mode, self.from.ty(input.value).clone());
-            self.to.values[value.index()].name = self.from.value(input.value).name.clone();
-            let made = self.to.inputs.last_mut().expect("an input was just added");
-            (made.initial, made.views) = (input.initial.clone(), input.views.clone());
+        for (position, input) in self.from.inputs.iter().enumerate() {
+            let value = self.to.add_input_of(self.from, position);
+            if let Some(initial) = &mut self.to.inputs[position].initial {
+                initial.name.clone_from(&input.name);
+            }
             self.renumbered[input.value.index()] = Some(value);
         }
         for (at, value) in self.from.values.iter().enumerate() {
-            let kept = |id: ConstId| match &self.live {
-                Some(live) => live[at],
-                None => !self.from.constant(id).is_inline(),
-            };
+            let kept =
+                |id: ConstId| !self.from.constant(id).is_inline() && self.live.as_ref().is_none_or(|live| live[at]);
             if let Def::Constant(id) = value.def
                 && kept(id)
             {
@@ -82,8 +86,15 @@ impl Canonical<'_> {
     }
 
     fn value(&mut self, value: ValueId) -> ValueId {
-        if let (None, Def::Constant(id)) = (self.renumbered[value.index()], self.from.value(value).def) {
-            self.renumbered[value.index()] = Some(self.to.add_constant(self.from.constant(id).clone()));
+        if let Def::Constant(id) = self.from.value(value).def {
+            let constant = self.from.constant(id);
+            // A literal stands where it is used, once for each use, as in the text.
+            if constant.is_inline() {
+                return self.to.add_constant(constant.clone());
+            }
+            if self.renumbered[value.index()].is_none() {
+                self.renumbered[value.index()] = Some(self.to.add_constant(constant.clone()));
+            }
         }
         self.renumbered[value.index()].expect("a verified graph defines values before their uses")
     }
@@ -115,7 +126,7 @@ impl Canonical<'_> {
             let made = self.to.append_typed(to, inst.op.clone(), &operands, types, Location::default());
             let copy = &mut self.to.insts[made.index()];
             (copy.mutates, copy.regions, copy.tie) = (inst.mutates, regions, inst.tie);
-            if self.live.is_some() {
+            if self.keeps_notes {
                 (copy.location, copy.rules) = (inst.location.clone(), inst.rules.clone());
             }
             let results = self.to.inst(made).results.clone();

@@ -2,7 +2,7 @@
 
 use super::constant::Constant;
 use crate::ops::Op;
-use crate::types::{InputMode, Layout, TensorType};
+use crate::types::{InputMode, Layout, MAX_ELEMENTS, TensorType};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -109,6 +109,32 @@ pub struct Input {
 pub struct StateView {
     pub name: String,
     pub layout: Layout,
+}
+
+impl StateView {
+    /// Whether it is a part of the bytes of `storage`, or what is wrong with it.
+    pub fn check(&self, storage: &TensorType) -> Result<(), String> {
+        let Layout { offset, shape, strides } = &self.layout;
+        TensorType::new(storage.dtype, shape.clone()).check()?;
+        if strides.len() != shape.len() {
+            return Err(format!("it has {} axes and {} strides", shape.len(), strides.len()));
+        }
+        // Where nothing is seen, the strides are never multiplied with anything; they stay within what a file may hold.
+        let most = MAX_ELEMENTS as u64;
+        if offset.unsigned_abs() > most || strides.iter().any(|stride| stride.unsigned_abs() > most) {
+            return Err("its offset or a stride is too large".into());
+        }
+        if self.layout.is_empty() {
+            return Ok(());
+        }
+        match self.layout.hull() {
+            Some((low, high)) if low >= 0 && high as u64 <= storage.len() as u64 => Ok(()),
+            Some((low, high)) => {
+                Err(format!("it sees the elements {low} to {} of a storage that has {}", high - 1, storage.len()))
+            }
+            None => Err("its elements are too far apart".into()),
+        }
+    }
 }
 
 /// A graph output.
@@ -233,6 +259,16 @@ impl Graph {
         value
     }
 
+    /// An input as one of another graph is, with its state.
+    pub fn add_input_of(&mut self, from: &Graph, position: usize) -> ValueId {
+        let input = &from.inputs[position];
+        let value = self.add_input(input.name.clone(), input.mode, from.ty(input.value).clone());
+        self.values[value.index()].name.clone_from(&from.value(input.value).name);
+        let made = self.inputs.last_mut().expect("an input was just added");
+        (made.initial, made.views) = (input.initial.clone(), input.views.clone());
+        value
+    }
+
     pub fn add_constant(&mut self, constant: Constant) -> ValueId {
         let id = ConstId(u32::try_from(self.constants.len()).expect("a graph has fewer than 2^32 constants"));
         let (ty, name) = (constant.ty.clone(), constant.name.clone());
@@ -294,6 +330,11 @@ impl Graph {
         });
         self.blocks[block.index()].insts.push(id);
         id
+    }
+
+    /// Bytes of the state that the graph comes with.
+    pub fn initial_bytes(&self) -> u64 {
+        self.inputs.iter().filter_map(|input| input.initial.as_ref()).map(|initial| initial.ty.bytes() as u64).sum()
     }
 
     /// Bytes of all constants, each counted once.

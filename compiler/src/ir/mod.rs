@@ -25,10 +25,10 @@ pub mod spelling;
 pub mod verify;
 
 pub use builder::{BuildError, Builder};
-pub use canonical::{canonical, pruned};
+pub use canonical::{canonical, in_program_order, pruned};
 pub use constant::{Constant, ConstantData, Distribution};
 pub use graph::{
     Block, BlockId, ConstId, Def, Graph, Input, Inst, InstId, Location, Output, StateView, Value, ValueId,
 };
-pub use print::{elided, print};
+pub use print::{Stored, elided, print, stored};
 pub use verify::verify;

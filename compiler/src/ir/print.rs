@@ -4,31 +4,95 @@
 //! used, with their dtype where the other operands would not give it. Values without a name are printed by their number.
 //! What the text has no word for is printed as a comment: the rules that led to an instruction.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
+use indexmap::IndexMap;
+
 use super::constant::{Constant, ConstantData, Distribution};
-use super::graph::{Block, Def, Graph, Inst, ValueId};
-use super::spelling::{default_output_name, is_plain, quote, write_literal};
+use super::graph::{Block, Def, Graph, Inst, Location, StateView, ValueId};
+use super::spelling::{METADATA, default_output_name, is_plain, quote, write_literal};
 use crate::ops::{Op, PointFn};
-use crate::types::{DType, InputMode};
+use crate::types::{DType, InputMode, Layout, TensorType};
 
 /// The most elements of a constant that are printed as numbers; longer ones are printed as hexadecimal bytes.
 const MAX_LISTED: usize = 64;
 
 /// The whole graph: parsing the text gives it back.
 pub fn print(graph: &Graph) -> String {
-    Printer { graph, text: String::new(), elide: false }.graph()
+    Printer { graph, text: String::new(), large: Large::Written }.graph().0
 }
 
 /// The graph for a reader: the bytes of large constants are left out, so the text does not parse.
 pub fn elided(graph: &Graph) -> String {
-    Printer { graph, text: String::new(), elide: true }.graph()
+    Printer { graph, text: String::new(), large: Large::Elided }.graph().0
+}
+
+/// A text, and what is in the safetensors file beside it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub text: String,
+    /// Names of the arrays, each once, and their elements.
+    pub arrays: Vec<(String, Constant)>,
+}
+
+/// The graph with its large constants and initial states in a file called `file` in the text's folder.
+pub fn stored(graph: &Graph, file: &str) -> Stored {
+    let (text, large) =
+        Printer { graph, text: String::new(), large: Large::Stored { file, arrays: Arrays::default() } }.graph();
+    let arrays = match large {
+        Large::Stored { arrays, .. } => arrays.named.into_iter().collect(),
+        Large::Written | Large::Elided => Vec::new(),
+    };
+    Stored { text, arrays }
+}
+
+/// Where the elements of large constants go.
+enum Large<'a> {
+    /// Into the text.
+    Written,
+    Elided,
+    Stored {
+        file: &'a str,
+        arrays: Arrays,
+    },
+}
+
+/// What goes into the file of weights.
+#[derive(Default)]
+struct Arrays {
+    named: IndexMap<String, Constant>,
+    /// Names of those that lie in an imported file, by where they lie there.
+    places: HashMap<(usize, TensorType), String>,
+}
+
+impl Arrays {
+    /// The name of a constant in the file: `wanted`, if no other one has it. What lies in the same bytes of an imported file
+    /// is there once.
+    fn store(&mut self, constant: &Constant, wanted: &str) -> String {
+        let place = match &constant.data {
+            ConstantData::Mapped { file, offset } => Some((file.as_ptr() as usize + offset, constant.ty.clone())),
+            _ => None,
+        };
+        if let Some(name) = place.as_ref().and_then(|place| self.places.get(place)) {
+            return name.clone();
+        }
+        let mut name = wanted.to_string();
+        while name == METADATA || self.named.contains_key(&name) {
+            name.push('\'');
+        }
+        self.named.insert(name.clone(), constant.clone());
+        if let Some(place) = place {
+            self.places.insert(place, name.clone());
+        }
+        name
+    }
 }
 
 struct Printer<'a> {
     graph: &'a Graph,
     text: String,
-    elide: bool,
+    large: Large<'a>,
 }
 
 /// `%x`, `%"any name"` or `%4`.
@@ -47,10 +111,13 @@ fn label(name: &str) -> String {
     if word { name.to_string() } else { quote(name) }
 }
 
-impl Printer<'_> {
-    fn graph(mut self) -> String {
+impl<'a> Printer<'a> {
+    fn graph(mut self) -> (String, Large<'a>) {
         let graph = self.graph;
         self.line(0, &format!("graph {} {{", label(&graph.name)));
+        if let Large::Stored { file, .. } = self.large {
+            self.line(1, &format!("weights {}", quote(file)));
+        }
         for input in &graph.inputs {
             let mode = match input.mode {
                 InputMode::Read => "input",
@@ -58,15 +125,27 @@ impl Printer<'_> {
                 InputMode::InOut => "inout",
                 InputMode::Out => "out",
             };
-            let line = format!("{mode} {}: {}", value_name(graph, input.value), graph.ty(input.value));
+            let mut line = format!("{mode} {}: {}", value_name(graph, input.value), graph.ty(input.value));
+            if let Some(initial) = &input.initial {
+                line.push_str(" = ");
+                line.push_str(&self.filling(initial, &input.name));
+            }
             self.line(1, &line);
+            for StateView { name, layout } in &input.views {
+                let Layout { shape, strides, offset } = layout;
+                let (name, base) = (label(name), value_name(graph, input.value));
+                let line = format!("state {name} = {base} {{shape={shape:?}, strides={strides:?}, offset={offset}}}");
+                self.line(1, &line);
+            }
         }
         for (at, value) in graph.values.iter().enumerate() {
             let Def::Constant(id) = value.def else { continue };
             let constant = graph.constant(id);
             if !constant.is_inline() {
                 let name = value_name(graph, ValueId(at as u32));
-                let line = format!("const {name}: {} = {}", constant.ty, self.filling(constant));
+                let own = if value.name.is_empty() { at.to_string() } else { value.name.clone() };
+                let filling = self.filling(constant, &own);
+                let line = format!("const {name}: {} = {filling}", constant.ty);
                 self.line(1, &line);
             }
         }
@@ -88,7 +167,7 @@ impl Printer<'_> {
             .collect();
         self.line(1, format!("return {}", outputs.join(", ")).trim_end());
         self.line(0, "}");
-        self.text
+        (self.text, self.large)
     }
 
     fn line(&mut self, depth: usize, line: &str) {
@@ -141,6 +220,11 @@ impl Printer<'_> {
         attributes.extend(inst.tie.map(|tie| format!("tie={tie}")));
         if !attributes.is_empty() {
             let _ = write!(line, " {{{}}}", attributes.join(", "));
+        }
+        // What was read from text has its place there; what was imported says where it comes from.
+        let Location { text: place, line: at, .. } = &inst.location;
+        if *at == 0 && !place.is_empty() {
+            let _ = write!(line, " at {}", quote(place));
         }
         if !inst.regions.is_empty() {
             line.push_str(" {");
@@ -250,7 +334,7 @@ impl Printer<'_> {
         if !special && implied == Some(dtype) { number } else { format!("{dtype}({number})") }
     }
 
-    fn filling(&self, constant: &Constant) -> String {
+    fn filling(&mut self, constant: &Constant, name: &str) -> String {
         let dtype = constant.ty.dtype;
         match &constant.data {
             ConstantData::Splat(bits) => format!("splat({})", write_literal(dtype, *bits)),
@@ -264,8 +348,12 @@ impl Printer<'_> {
             }
             ConstantData::Bytes(_) | ConstantData::Mapped { .. } => {
                 let len = constant.ty.len();
-                if self.elide && len > MAX_LISTED {
-                    return format!("...  // {} bytes", constant.ty.bytes());
+                match &mut self.large {
+                    Large::Elided if len > MAX_LISTED => return format!("...  // {} bytes", constant.ty.bytes()),
+                    Large::Stored { arrays, .. } if len > MAX_LISTED => {
+                        return format!("safetensors({})", quote(&arrays.store(constant, name)));
+                    }
+                    Large::Written | Large::Elided | Large::Stored { .. } => {}
                 }
                 let bytes = constant.bytes();
                 if len <= MAX_LISTED {

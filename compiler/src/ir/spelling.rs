@@ -8,6 +8,9 @@ use crate::types::DType;
 /// The most characters of a name without quotes.
 pub const MAX_NAME: usize = 256;
 
+/// The key of a safetensors header that names no array.
+pub const METADATA: &str = "__metadata__";
+
 /// Whether a byte may stand inside a word.
 pub fn word_rest(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'

@@ -20,6 +20,8 @@
 //! 10. A tie names an operand with the type of result 0.
 //! 11. `final` values stand in a graph without writes and with isolated regions: one for each `inout` input, of its type.
 //! 12. Asked by [`captured`] alone: no region sees anything but its parameters, its own results and constants.
+//! 13. Only an `inout` input comes with state, of its own type; names of parts of it are unique among inputs and parts, and
+//!     every part lies inside.
 
 use std::collections::{HashMap, HashSet};
 
@@ -70,6 +72,7 @@ pub fn mistakes(graph: &Graph) -> Vec<Violation> {
     if verifier.found.is_empty() {
         verifier.names();
         verifier.constants();
+        verifier.state();
         verifier.scopes();
     }
     if verifier.found.is_empty() {
@@ -230,6 +233,39 @@ impl Verifier<'_> {
             let constant = self.graph.constant(id);
             if let Err(message) = constant_message(constant, &value.ty) {
                 self.note(4, None, format!("constant %{}: {message}", value.name));
+            }
+        }
+    }
+
+    /// Rule 13.
+    fn state(&mut self) {
+        let graph = self.graph;
+        let mut names: HashSet<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
+        for input in &graph.inputs {
+            let ty = graph.ty(input.value);
+            let name = &input.name;
+            match &input.initial {
+                Some(_) if input.mode != InputMode::InOut => {
+                    let mode = input.mode.name();
+                    self.note(13, None, format!("%{name} is a `{mode}` input; only an `inout` input comes with state"));
+                }
+                Some(initial) => {
+                    if let Err(message) = constant_message(initial, ty) {
+                        self.note(13, None, format!("the state of %{name}: {message}"));
+                    }
+                }
+                None if !input.views.is_empty() => {
+                    self.note(13, None, format!("%{name} has no initial state, parts of which could have names"));
+                }
+                None => {}
+            }
+            for view in &input.views {
+                if view.name.is_empty() || !names.insert(&view.name) {
+                    self.note(13, None, format!("two parts of the state or inputs are called {:?}", view.name));
+                }
+                if let Err(message) = view.check(ty) {
+                    self.note(13, None, format!("the state {:?} is no part of %{name}: {message}", view.name));
+                }
             }
         }
     }

@@ -231,7 +231,7 @@ impl Lowering<'_> {
                 self.sources.insert(param, Source::Memory { buffer, layout: Layout::dense(&ty.shape) });
             }
             let name = name.trim_start_matches('%').to_string();
-            self.out.inputs.push(KernelInput { name, mode: port.mode(), ty, buffer });
+            self.out.inputs.push(KernelInput { name, mode: port.mode(), ty, buffer, initial: None, views: Vec::new() });
             if let Some(value) = yielded {
                 last.insert(position, value);
             }

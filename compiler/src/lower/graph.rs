@@ -148,9 +148,10 @@ impl<'a> Lowering<'a> {
         for (position, input) in self.graph.inputs.iter().enumerate() {
             let ty = self.graph.ty(input.value).clone();
             let name = self.graph.display(input.value);
-            let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Input(position as u32));
-            self.sources.insert(input.value, Source::Memory { buffer, layout: Layout::dense(&ty.shape) });
-            self.out.inputs.push(KernelInput { name: input.name.clone(), mode: input.mode, ty, buffer });
+            let layout = Layout::dense(&ty.shape);
+            let buffer = self.out.add_buffer(name, ty, BufferKind::Input(position as u32));
+            self.sources.insert(input.value, Source::Memory { buffer, layout });
+            self.out.inputs.push(KernelInput::of(self.graph, input, buffer));
         }
     }
 

@@ -29,7 +29,7 @@ pub use written::{LoweredAsWritten, lower_as_written, straightened};
 use situ_runtime::executable::{Access, Write};
 use situ_runtime::kernel::Kernel;
 
-use crate::ir::{ConstId, Location};
+use crate::ir::{ConstId, Constant, Graph, Input, Location, StateView};
 use crate::types::{InputMode, Layout, TensorType};
 
 /// A buffer of a [`KernelGraph`]; the `value` of its accesses.
@@ -129,6 +129,23 @@ pub struct KernelInput {
     pub mode: InputMode,
     pub ty: TensorType,
     pub buffer: BufferId,
+    /// What its bytes hold before the first run, and names for parts of them.
+    pub initial: Option<Constant>,
+    pub views: Vec<StateView>,
+}
+
+impl KernelInput {
+    /// An input of `graph`, whose bytes are `buffer`.
+    pub fn of(graph: &Graph, input: &Input, buffer: BufferId) -> KernelInput {
+        KernelInput {
+            name: input.name.clone(),
+            mode: input.mode,
+            ty: graph.ty(input.value).clone(),
+            buffer,
+            initial: input.initial.clone(),
+            views: input.views.clone(),
+        }
+    }
 }
 
 /// A graph output after lowering: a dense buffer, or a dense part of one.

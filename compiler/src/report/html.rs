@@ -156,7 +156,7 @@ fn memory(kept: &Kept, page: &mut String) {
         let said = match class {
             "state" => {
                 let updated = bytes.saturating_sub(kept.weights_bytes);
-                format!("weights {}, updated in place {}", grouped(kept.weights_bytes), grouped(updated))
+                words::state(kept.weights_bytes, updated, kept.initial_state_bytes)
             }
             "saved" => "kept for the backward pass".to_string(),
             "temporary" => "the arena".to_string(),

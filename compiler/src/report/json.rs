@@ -26,6 +26,7 @@ pub fn json(decisions: &Decisions) -> Value {
         "source_ops": graph.source_ops,
         "kernels": decisions.steps(),
         "weights_bytes": planned.weights_bytes,
+        "initial_state_bytes": decisions.initial_bytes(),
         "peak": { "state": peak.state, "saved": peak.saved, "temporary": peak.temporary },
         "arena_bytes": planned.arena_bytes,
         "lower_bound_bytes": planned.lower_bound_bytes,

@@ -23,6 +23,9 @@ pub struct Kept {
     /// Steps of the program and its bodies.
     pub kernels: u64,
     pub weights_bytes: u64,
+    /// Of the inputs whose state comes with the program.
+    #[serde(default)]
+    pub initial_state_bytes: u64,
     /// Memory by class; what is not a number is of no class.
     #[serde(default)]
     pub peak: IndexMap<String, Value>,

@@ -112,6 +112,12 @@ impl<'a> Decisions<'a> {
 }
 
 impl Decisions<'_> {
+    /// Bytes of the inputs whose state comes with the program; it lies in the file beside the weights.
+    pub fn initial_bytes(&self) -> u64 {
+        let initial = self.planned.placed.graph.inputs.iter().filter_map(|input| input.initial.as_ref());
+        initial.map(|initial| initial.ty.bytes() as u64).sum()
+    }
+
     pub fn peak(&self) -> Peak {
         let inputs = &self.planned.placed.graph.inputs;
         let updated: u64 =

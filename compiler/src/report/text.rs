@@ -93,11 +93,7 @@ fn memory(decisions: &Decisions, text: &mut String) {
         table.row([name.to_string(), grouped(bytes), size(bytes), said]);
     };
     let state = peak.state - planned.weights_bytes;
-    line(
-        "state",
-        peak.state,
-        format!("weights {}, updated in place {}", grouped(planned.weights_bytes), grouped(state)),
-    );
+    line("state", peak.state, words::state(planned.weights_bytes, state, decisions.initial_bytes()));
     line("saved", peak.saved, "kept for the backward pass".into());
     line("temporary", peak.temporary, "the arena".into());
     line("peak", peak.state + peak.saved + peak.temporary, "all of it".into());

@@ -34,6 +34,16 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.places$} {}", UNITS[unit])
 }
 
+/// What the class `state` is made of, in bytes.
+pub(super) fn state(weights: u64, updated: u64, initial: u64) -> String {
+    let said = format!("weights {}, updated in place {}", grouped(weights), grouped(updated));
+    match initial {
+        0 => said,
+        all if all == updated => said + ", which comes with the program",
+        part => format!("{said}, of which {} comes with the program", grouped(part)),
+    }
+}
+
 /// `1 tie`, `2 ties`.
 pub(super) fn count(number: usize, one: &str) -> String {
     match (number, one.strip_suffix('y')) {

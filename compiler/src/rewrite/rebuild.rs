@@ -36,9 +36,8 @@ pub(super) struct Rebuild<'a> {
 impl<'a> Rebuild<'a> {
     pub fn new(source: &'a Graph) -> Rebuild<'a> {
         let mut new = Rebuild::empty(source);
-        for input in &source.inputs {
-            let value = new.graph.add_input(input.name.clone(), input.mode, source.ty(input.value).clone());
-            new.graph.values[value.index()].name.clone_from(&source.value(input.value).name);
+        for (position, input) in source.inputs.iter().enumerate() {
+            let value = new.graph.add_input_of(source, position);
             new.map[input.value.index()] = Some(value);
         }
         new

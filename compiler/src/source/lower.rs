@@ -4,6 +4,7 @@
 //! is skipped in silence, so that each mistake is told once. When every instruction stands, the verifier has the last
 //! word and its mistakes get the spans of their instructions.
 
+mod filling;
 mod regions;
 
 use indexmap::IndexMap;
@@ -13,20 +14,18 @@ use super::closest;
 use super::parser::{MAX_MISTAKES, is_symbol};
 use super::sugar::{self, Emit, RENAMED, SUGAR};
 use super::syntax::{
-    Argument, AttrSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind, TypeSyntax,
+    Argument, AttrSyntax, AttributeSyntax, Extent, Filling, GraphSyntax, InstSyntax, Item, Literal, Name, RegionKind,
+    TypeSyntax,
 };
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ir::spelling::{default_output_name, read_literal, unquote};
 use crate::ir::verify::mistakes;
-use crate::ir::{BlockId, Constant, ConstantData, Distribution, Graph, InstId, Location, ValueId};
+use crate::ir::{BlockId, Constant, Graph, InstId, Location, ValueId};
 use crate::ops::{AttrValue, Mutation, Op, PointFn};
 use crate::types::{DType, InputMode, TensorType};
 
-use super::Bindings;
-
-/// The most elements that all `arange` constants of a text may have together: these are made at once, and a short text
-/// must not ask for much memory.
-const MAX_ARANGE: usize = 1 << 24;
+use super::{Bindings, Folder};
+use crate::safetensors::Archive;
 
 /// What a name stands for.
 #[derive(Clone, Copy)]
@@ -52,10 +51,17 @@ struct Lowering<'a> {
     outer: Vec<Option<(BlockId, bool)>>,
     mistakes: Vec<Diagnostic>,
     arange: usize,
+    /// The file of weights that the text names.
+    archive: Option<Result<Archive, Poisoned>>,
 }
 
-/// The graph of a tree, and what is wrong with it.
-pub fn lower<'a>(text: &'a str, syntax: &'a GraphSyntax, bindings: &'a Bindings) -> (Graph, Vec<Diagnostic>) {
+/// The graph of a tree, and what is wrong with it. Weights are in `folder`.
+pub fn lower<'a>(
+    text: &'a str,
+    syntax: &'a GraphSyntax,
+    bindings: &'a Bindings,
+    folder: &mut Folder,
+) -> (Graph, Vec<Diagnostic>) {
     let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let mut lowering = Lowering {
         text,
@@ -68,7 +74,9 @@ pub fn lower<'a>(text: &'a str, syntax: &'a GraphSyntax, bindings: &'a Bindings)
         outer: vec![None],
         mistakes: Vec::new(),
         arange: 0,
+        archive: None,
     };
+    lowering.weights(&syntax.items, folder);
     lowering.collect(syntax);
     let mut returned: Option<Span> = None;
     for item in &syntax.items {
@@ -76,7 +84,11 @@ pub fn lower<'a>(text: &'a str, syntax: &'a GraphSyntax, bindings: &'a Bindings)
             lowering.note(*span, "expected nothing after `return`");
         }
         match item {
-            Item::Input { mode, name, ty } => lowering.input(*mode, name, ty),
+            Item::Input { mode, name, ty, initial, span } => {
+                lowering.input(*mode, name, ty, initial.as_ref().map(|filling| (filling, *span)));
+            }
+            Item::State { name, input, attributes } => lowering.state(name, input, attributes),
+            Item::Weights(_) => {}
             Item::Constant { name, ty, filling, span } => lowering.constant(name, ty, filling, *span),
             Item::Inst(inst) => lowering.inst(Graph::BODY, inst),
             Item::Final { input, value } => lowering.final_value(input, value),
@@ -126,7 +138,12 @@ impl<'a> Lowering<'a> {
         self.lines.partition_point(|&start| start <= at)
     }
 
-    fn location(&self, span: Span) -> Location {
+    /// Where an instruction stands: in what the text was made from, if it says so, else in the text.
+    fn location(&self, inst: &InstSyntax) -> Location {
+        if let Some(at) = inst.at {
+            return Location { text: unquote(self.written(at)), line: 0, column: 0 };
+        }
+        let span = inst.span;
         let line = self.line(span.start);
         let start = self.lines[line - 1];
         let end = self.lines.get(line).map_or(self.text.len(), |&next| next - 1);
@@ -142,7 +159,7 @@ impl<'a> Lowering<'a> {
                     self.definitions.entry(&name.text).or_insert(name.span);
                 }
                 Item::Inst(inst) => self.collect_inst(inst),
-                Item::Final { .. } | Item::Return { .. } => {}
+                Item::State { .. } | Item::Weights(_) | Item::Final { .. } | Item::Return { .. } => {}
             }
         }
     }
@@ -239,12 +256,23 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn input(&mut self, mode: InputMode, name: &Name, ty: &TypeSyntax) {
+    fn input(&mut self, mode: InputMode, name: &Name, ty: &TypeSyntax, initial: Option<(&Filling, Span)>) {
         if name.numbered {
             self.note(name.span, "an input has a name, not a number");
         }
-        let value = self.tensor_type(ty).ok().map(|ty| self.graph.add_input(name.text.clone(), mode, ty));
-        self.define(Graph::BODY, name, value);
+        if let (Some((_, span)), true) = (initial, mode != InputMode::InOut) {
+            let word = if mode == InputMode::Read { "input" } else { "donate" };
+            self.note(span, format!("only an `inout` input comes with state; this is `{word}`"));
+        }
+        let value = self.tensor_type(ty).and_then(|ty| {
+            let data = initial.map(|(filling, span)| self.filling(&ty, filling, span)).transpose()?;
+            let value = self.graph.add_input(name.text.clone(), mode, ty.clone());
+            if let (Some(data), Some(input)) = (data, self.graph.inputs.last_mut()) {
+                input.initial = Some(Constant { name: name.text.clone(), ty, data });
+            }
+            Ok(value)
+        });
+        self.define(Graph::BODY, name, value.ok());
     }
 
     fn constant(&mut self, name: &Name, ty: &TypeSyntax, filling: &Filling, span: Span) {
@@ -258,113 +286,6 @@ impl<'a> Lowering<'a> {
             self.graph.constants[id.index()].name = String::new();
         }
         self.define(Graph::BODY, name, value.ok());
-    }
-
-    fn filling(&mut self, ty: &TensorType, filling: &Filling, span: Span) -> Result<ConstantData, Poisoned> {
-        match filling {
-            Filling::Splat(number) => Ok(ConstantData::Splat(self.literal(*number, ty.dtype)?)),
-            Filling::Seeded { distribution, settings } => self.seeded(distribution, settings),
-            Filling::List(numbers) => {
-                if numbers.len() != ty.len() {
-                    self.note(span, format!("{ty} has {} elements, found {}", ty.len(), numbers.len()));
-                    return Err(Poisoned);
-                }
-                let mut bytes = Vec::with_capacity(ty.bytes());
-                for &number in numbers {
-                    let bits = self.literal(number, ty.dtype)?;
-                    bytes.extend_from_slice(&bits.to_le_bytes()[..ty.dtype.size()]);
-                }
-                Ok(ConstantData::Bytes(bytes.into()))
-            }
-            Filling::Arange(numbers) => self.arange(ty, numbers, span),
-            Filling::Hex(digits) => {
-                let written = unquote(self.written(*digits));
-                let expected = ty.bytes();
-                let bytes: Option<Vec<u8>> = (written.len() == 2 * expected && written.is_ascii())
-                    .then(|| (0..expected).map(|i| u8::from_str_radix(&written[2 * i..2 * i + 2], 16).ok()).collect())
-                    .flatten();
-                match bytes {
-                    Some(bytes) if ty.dtype != DType::Bool || bytes.iter().all(|&byte| byte <= 1) => {
-                        Ok(ConstantData::Bytes(bytes.into()))
-                    }
-                    _ => {
-                        let message = format!("expected {} hexadecimal digits, the bytes of {ty}", 2 * expected);
-                        self.note(*digits, message);
-                        Err(Poisoned)
-                    }
-                }
-            }
-        }
-    }
-
-    fn arange(&mut self, ty: &TensorType, numbers: &[Span], span: Span) -> Result<ConstantData, Poisoned> {
-        if numbers.len() > 2 {
-            self.note(span, "arange takes a start and a step");
-            return Err(Poisoned);
-        }
-        self.arange = self.arange.saturating_add(ty.len());
-        if self.arange > MAX_ARANGE || ty.dtype == DType::Bool {
-            self.note(span, format!("arange makes at most {MAX_ARANGE} numbers in one text, and no bool"));
-            return Err(Poisoned);
-        }
-        let one = situ_runtime::scalar::cast(DType::I64, ty.dtype, 1);
-        let start = numbers.first().map_or(Ok(0), |&number| self.literal(number, ty.dtype))?;
-        let step = numbers.get(1).map_or(Ok(one), |&number| self.literal(number, ty.dtype))?;
-        let mut bytes = Vec::with_capacity(ty.bytes());
-        for i in 0..ty.len() {
-            let index = situ_runtime::scalar::cast(DType::I64, ty.dtype, i as u64);
-            let dtypes = [ty.dtype, ty.dtype];
-            let offset = situ_runtime::scalar::eval(PointFn::Mul, &dtypes, &[index, step]);
-            let element = situ_runtime::scalar::eval(PointFn::Add, &dtypes, &[start, offset]);
-            bytes.extend_from_slice(&element.to_le_bytes()[..ty.dtype.size()]);
-        }
-        Ok(ConstantData::Bytes(bytes.into()))
-    }
-
-    fn seeded(&mut self, distribution: &Name, settings: &[(Name, Span)]) -> Result<ConstantData, Poisoned> {
-        let names: [&str; 2] = match distribution.text.as_str() {
-            "normal" => ["mean", "std"],
-            "uniform" => ["low", "high"],
-            _ => {
-                let message = format!("expected `normal` or `uniform`, found `{}`", distribution.text);
-                self.note(distribution.span, message);
-                return Err(Poisoned);
-            }
-        };
-        let mut numbers = [0.0, 1.0];
-        let mut seed = None;
-        for (name, value) in settings {
-            let written = self.written(*value);
-            if name.text == "seed" {
-                seed = written.parse::<u64>().ok();
-                if seed.is_none() {
-                    self.note(*value, format!("a seed is an integer that is not negative, found `{written}`"));
-                    return Err(Poisoned);
-                }
-            } else if let Some(place) = names.iter().position(|&expected| expected == name.text) {
-                match written.parse::<f64>() {
-                    Ok(number) if number.is_finite() => numbers[place] = number,
-                    _ => {
-                        self.note(*value, format!("{} is a finite number, found `{written}`", name.text));
-                        return Err(Poisoned);
-                    }
-                }
-            } else {
-                let expected = format!("expected {}, {} or seed, found `{}`", names[0], names[1], name.text);
-                self.note(name.span, expected);
-                return Err(Poisoned);
-            }
-        }
-        let Some(seed) = seed else {
-            self.note(distribution.span, "a seeded constant has a seed: write `seed=1`");
-            return Err(Poisoned);
-        };
-        let [first, second] = numbers;
-        let distribution = match distribution.text.as_str() {
-            "normal" => Distribution::Normal { mean: first, std: second },
-            _ => Distribution::Uniform { low: first, high: second },
-        };
-        Ok(ConstantData::Seeded { distribution, seed })
     }
 
     fn literal(&mut self, span: Span, dtype: DType) -> Result<u64, Poisoned> {
@@ -516,7 +437,7 @@ impl<'a> Lowering<'a> {
         let resolved = resolve(written);
         let target = resolved.as_ref().map_or(written, |(target, _)| target.name());
         let operands = self.operands(block, target, &inst.operands);
-        let attributes = self.attributes(inst);
+        let attributes = self.attributes(&inst.attributes);
         let Some((target, mutates)) = resolved else {
             self.unknown_op(&inst.op);
             return Err(Poisoned);
@@ -531,10 +452,10 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    fn attributes(&mut self, inst: &InstSyntax) -> Result<Attributes, Poisoned> {
+    fn attributes(&mut self, written: &[AttributeSyntax]) -> Result<Attributes, Poisoned> {
         let mut attributes = Attributes::default();
         let mut poisoned = false;
-        for attribute in &inst.attributes {
+        for attribute in written {
             if attributes.get(&attribute.name.text).is_some() {
                 self.note(attribute.name.span, format!("{} is given twice", attribute.name.text));
                 poisoned = true;
@@ -570,7 +491,7 @@ impl<'a> Lowering<'a> {
         operands: &[ValueId],
         attributes: &mut Attributes,
     ) -> Result<Vec<ValueId>, Mistake> {
-        let location = self.location(inst.span);
+        let location = self.location(inst);
         let name = target.name();
         let expected: Vec<&str> = match target {
             Target::Sugar(row) => row.attributes.to_vec(),

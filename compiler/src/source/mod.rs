@@ -5,20 +5,24 @@
 //!
 //! ```text
 //! graph     = "graph" NAME "{" { item } "}"
-//! item      = input | const | inst | final | return              each begins a line
-//! input     = ( "input" | "donate" | "inout" ) %NAME ":" type
+//! item      = input | state | weights | const | inst | final | return              each begins a line
+//! input     = ( "input" | "donate" ) %NAME ":" type | "inout" %NAME ":" type [ "=" filling ]
+//! state     = "state" NAME "=" %NAME attributes
+//! weights   = "weights" TEXT
 //! const     = "const" %NAME ":" type "=" filling
 //! type      = DTYPE "[" [ extent { "," extent } ] "]"
 //! extent    = INTEGER | SYMBOL
 //! filling   = "seeded" "(" ( "normal" | "uniform" ) { "," SETTING "=" NUMBER } ")"
 //!           | "splat" "(" number ")" | "arange" "(" [ number [ "," number ] ] ")"
-//!           | "hex" "(" TEXT ")" | "[" [ number { "," number } ] "]"
-//! inst      = [ result { "," result } "=" ] OP [ operand { "," operand } ] [ attributes ]
+//!           | "hex" "(" TEXT ")" | "safetensors" "(" TEXT ")" | "[" [ number { "," number } ] "]"
+//! inst      = [ result { "," result } "=" ] OP [ operand { "," operand } ] [ attributes ] [ location ]
 //!           | [ result { "," result } "=" ] regions
-//! regions   = "kernel" "(" [ param { "," param } ] ")" [ attributes ] body
-//!           | "if" operand [ params ] body [ "else" [ "(" %NAME { "," %NAME } ")" ] body ]
-//!           | "loop" operand "," operand "(" %NAME { "," param } ")" [ params ] body
-//!           | "scan" "(" %NAME { "," param } ")" [ "(" slice { "," slice } ")" ] [ params ] [ attributes ] body
+//! regions   = "kernel" "(" [ param { "," param } ] ")" [ attributes ] [ location ] body
+//!           | "if" operand [ params ] [ location ] body [ "else" [ "(" %NAME { "," %NAME } ")" ] body ]
+//!           | "loop" operand "," operand "(" %NAME { "," param } ")" [ params ] [ location ] body
+//!           | "scan" "(" %NAME { "," param } ")" [ "(" slice { "," slice } ")" ] [ params ] [ attributes ] [ location ]
+//!             body
+//! location  = "at" TEXT
 //! result    = %NAME [ ":" type ]
 //! operand   = %NAME | number | DTYPE "(" number ")"
 //! attributes= "{" [ ATTRIBUTE "=" value { "," value... } ] "}"
@@ -37,6 +41,7 @@
 //! says what the items mean; `sugar.rs` lists the ops that stand for others.
 
 mod attributes;
+mod folder;
 mod lexer;
 mod lower;
 pub mod onnx;
@@ -48,6 +53,9 @@ mod windows;
 mod words;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use folder::Folder;
 
 use crate::diagnostic::Diagnostic;
 use crate::ir::Graph;
@@ -85,14 +93,27 @@ impl<S: Into<String>> FromIterator<(S, usize)> for Bindings {
 
 /// The graph that `text` describes, verified, and every mistake in it in source order. There is a graph exactly when
 /// there is no mistake.
+///
+/// The text did not come from a file, so it can name no file of weights; see [`parse_in`].
 pub fn parse(text: &str, bindings: &Bindings) -> (Option<Graph>, Vec<Diagnostic>) {
+    parse_with(text, bindings, &mut Folder::none())
+}
+
+/// As [`parse`], for a text that came from a file in `folder`. Weights beside it stay in their file, which is mapped with
+/// `mmap` and must then keep its content, else read.
+pub fn parse_in(text: &str, bindings: &Bindings, folder: &Path, mmap: bool) -> (Option<Graph>, Vec<Diagnostic>) {
+    // A folder that is not there holds no file; that is told where one is asked for.
+    parse_with(text, bindings, &mut Folder::new(folder.canonicalize().ok(), mmap))
+}
+
+fn parse_with(text: &str, bindings: &Bindings, folder: &mut Folder) -> (Option<Graph>, Vec<Diagnostic>) {
     let (tokens, mut mistakes) = lexer::lex(text);
     mistakes.truncate(parser::MAX_MISTAKES);
     let (syntax, syntax_mistakes) = parser::parse(text, &tokens);
     mistakes.extend(syntax_mistakes);
     let mut graph = None;
     if let Some(syntax) = syntax {
-        let (lowered, lowering_mistakes) = lower::lower(text, &syntax, bindings);
+        let (lowered, lowering_mistakes) = lower::lower(text, &syntax, bindings, folder);
         mistakes.extend(lowering_mistakes);
         graph = Some(lowered);
     }
@@ -107,6 +128,16 @@ pub fn parse(text: &str, bindings: &Bindings) -> (Option<Graph>, Vec<Diagnostic>
     if mistakes.is_empty() { (graph, mistakes) } else { (None, mistakes) }
 }
 
+/// The file of weights that a text names, if it names one.
+pub fn weights_file(text: &str) -> Option<String> {
+    let (tokens, _) = lexer::lex(text);
+    let (syntax, _) = parser::parse(text, &tokens);
+    syntax?.items.into_iter().find_map(|item| match item {
+        syntax::Item::Weights(name) => Some(name.text),
+        _ => None,
+    })
+}
+
 /// Names and meanings of the ops that stand for others, for the documentation: the name, the mutating form if there is
 /// one, and a sentence.
 pub fn sugar() -> impl Iterator<Item = (&'static str, bool, String)> {
@@ -115,7 +146,7 @@ pub fn sugar() -> impl Iterator<Item = (&'static str, bool, String)> {
 }
 
 /// The candidate that `word` is probably meant to be: at most a third of its letters differ.
-pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A long word is hardly a slip of the pen, and comparing it is slow.
     let limit = if word.len() > 40 { 0 } else { (word.len() / 3).max(1) };
     candidates

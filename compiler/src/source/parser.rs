@@ -171,7 +171,7 @@ impl Parser<'_> {
         }
         let span = self.tokens[before].span;
         let op = Name { text: String::new(), span, numbered: false };
-        InstSyntax { results, op, operands: Vec::new(), attributes: Vec::new(), regions: None, span }
+        InstSyntax { results, op, operands: Vec::new(), attributes: Vec::new(), regions: None, at: None, span }
     }
 
     /// Goes to the next line that can begin an item.
@@ -206,6 +206,8 @@ impl Parser<'_> {
                 "donate" => return self.input(InputMode::Donate),
                 "inout" => return self.input(InputMode::InOut),
                 "const" => return self.constant(),
+                "state" => return self.state(),
+                "weights" => return self.weights(),
                 "final" => return self.final_value(),
                 "return" => return self.outputs(),
                 _ => {}
@@ -218,10 +220,35 @@ impl Parser<'_> {
     }
 
     fn input(&mut self, mode: InputMode) -> Parsed<Item> {
-        self.next();
+        let start = self.next().span.start;
         let name = self.value("the input's name, such as `%x`")?;
         self.expect(TokenKind::Colon, "`:` and the input's type")?;
-        Ok(Item::Input { mode, name, ty: self.tensor_type()? })
+        let ty = self.tensor_type()?;
+        let initial = if self.eat(TokenKind::Equals) { Some(self.filling()?) } else { None };
+        Ok(Item::Input { mode, name, ty, initial, span: Span { start, end: self.end() } })
+    }
+
+    fn state(&mut self) -> Parsed<Item> {
+        self.next();
+        let name = self.label("the name of a part of the state, such as `\"layer.b\"`")?;
+        self.expect(TokenKind::Equals, "`=` and the `inout` input it is a part of")?;
+        let input = self.value("the `inout` input it is a part of")?;
+        Ok(Item::State { name, input, attributes: self.attributes()? })
+    }
+
+    fn weights(&mut self) -> Parsed<Item> {
+        self.next();
+        let span = self.expect(TokenKind::Text, "the name of a file in quotes")?.span;
+        Ok(Item::Weights(Name { text: unquote(self.written(span)), span, numbered: false }))
+    }
+
+    /// `at "model.py:98"` on the same line.
+    fn location(&mut self) -> Parsed<Option<Span>> {
+        if !self.is_word("at") || self.peek().first_on_line {
+            return Ok(None);
+        }
+        self.next();
+        Ok(Some(self.expect(TokenKind::Text, "a place in quotes, as in `at \"model.py:98\"`")?.span))
     }
 
     fn tensor_type(&mut self) -> Parsed<TypeSyntax> {
@@ -274,7 +301,7 @@ impl Parser<'_> {
     }
 
     fn filling(&mut self) -> Parsed<Filling> {
-        let what = "`seeded(...)`, `splat(...)`, `arange(...)`, `hex(...)` or a list of numbers";
+        let what = "`seeded(...)`, `splat(...)`, `arange(...)`, `hex(...)`, `safetensors(...)` or a list of numbers";
         if self.eat(TokenKind::OpenBracket) {
             let numbers = self.numbers(TokenKind::CloseBracket)?;
             return Ok(Filling::List(numbers));
@@ -284,7 +311,7 @@ impl Parser<'_> {
         }
         let span = self.peek().span;
         let kind = self.written(span).to_string();
-        if !matches!(kind.as_str(), "seeded" | "splat" | "arange" | "hex") {
+        if !matches!(kind.as_str(), "seeded" | "splat" | "arange" | "hex" | "safetensors") {
             return Err(self.expected(what));
         }
         self.next();
@@ -308,6 +335,11 @@ impl Parser<'_> {
                 Ok(Filling::Splat(value))
             }
             "arange" => Ok(Filling::Arange(self.numbers(TokenKind::CloseParen)?)),
+            "safetensors" => {
+                let span = self.expect(TokenKind::Text, "the name of an array in quotes")?.span;
+                self.expect(TokenKind::CloseParen, "`)`")?;
+                Ok(Filling::Stored(Name { text: unquote(self.written(span)), span, numbered: false }))
+            }
             _ => {
                 let digits = self.expect(TokenKind::Text, "hexadecimal digits in quotes")?.span;
                 self.expect(TokenKind::CloseParen, "`)`")?;
@@ -423,8 +455,9 @@ impl Parser<'_> {
         }
         let attributes = if self.peek().kind == TokenKind::OpenBrace { self.attributes()? } else { Vec::new() };
         let span = Span { start, end: self.end() };
+        let at = self.location()?;
         self.end_of_line()?;
-        Ok(InstSyntax { results, op, operands, attributes, regions: None, span })
+        Ok(InstSyntax { results, op, operands, attributes, regions: None, at, span })
     }
 
     /// The next item must begin a line: what is left on this one is a mistake here, not there.

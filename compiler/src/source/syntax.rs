@@ -121,6 +121,8 @@ pub struct InstSyntax {
     pub operands: Vec<Argument>,
     pub attributes: Vec<AttributeSyntax>,
     pub regions: Option<RegionSyntax>,
+    /// `at "model.py:98"`: where it stands in what the text was made from.
+    pub at: Option<Span>,
     /// From the first result to the last attribute.
     pub span: Span,
 }
@@ -138,6 +140,8 @@ pub enum Filling {
     List(Vec<Span>),
     /// `hex("0000803f")`.
     Hex(Span),
+    /// `safetensors("layer.weight")`: an array of the weights file.
+    Stored(Name),
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +150,18 @@ pub enum Item {
         mode: InputMode,
         name: Name,
         ty: TypeSyntax,
+        /// What an `inout` input holds before the first run.
+        initial: Option<Filling>,
+        span: Span,
     },
+    /// `state "layer.b" = %base {shape=[4, 3], strides=[6, 2], offset=6}`.
+    State {
+        name: Name,
+        input: Name,
+        attributes: Vec<AttributeSyntax>,
+    },
+    /// `weights "model.safetensors"`.
+    Weights(Name),
     Constant {
         name: Name,
         ty: TypeSyntax,

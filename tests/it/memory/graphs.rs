@@ -31,7 +31,14 @@ impl Builder {
     pub fn input(&mut self, name: &str, shape: &[usize], mode: InputMode) -> BufferId {
         let position = self.graph.inputs.len() as u32;
         let buffer = self.graph.add_buffer(format!("%{name}"), ty(shape), BufferKind::Input(position));
-        self.graph.inputs.push(KernelInput { name: name.into(), mode, ty: ty(shape), buffer });
+        self.graph.inputs.push(KernelInput {
+            name: name.into(),
+            mode,
+            ty: ty(shape),
+            buffer,
+            initial: None,
+            views: Vec::new(),
+        });
         buffer
     }
 
@@ -260,6 +267,8 @@ pub fn executable(planned: &Planned) -> Plan {
                 dtype: input.ty.dtype,
                 shape: input.ty.shape.clone(),
                 mode: input.mode,
+                initial: None,
+                views: Vec::new(),
             })
             .collect(),
         outputs: graph

@@ -10,7 +10,7 @@ use situ::ir::{BlockId, Constant, Def, Graph, InstId, Location, ValueId, verify:
 use situ::ops::{Op, PointFn};
 use situ::types::{DType, InputMode, TensorType};
 
-use super::programs::{Step, take};
+use super::programs::{Step, comes_with_state, imported, take};
 
 /// A step of a program.
 #[derive(Clone, Debug)]
@@ -48,10 +48,12 @@ pub fn program(nodes: &[Node]) -> Graph {
     graph.add_input("yes", InputMode::Read, TensorType::new(DType::Bool, Vec::<usize>::new()));
     graph.add_input("no", InputMode::Read, TensorType::new(DType::Bool, Vec::<usize>::new()));
     graph.add_input("two", InputMode::Read, TensorType::new(DType::I64, Vec::<usize>::new()));
+    comes_with_state(&mut graph, nodes.len());
     let scope: Vec<ValueId> = graph.inputs.iter().map(|input| input.value).collect();
     let mut builder = Generator { graph, budget: 60 };
     let scope = builder.fill(Graph::BODY, scope, nodes);
     let mut graph = builder.graph;
+    imported(&mut graph);
     for value in scope {
         graph.add_output(format!("out{}", value.0), value);
     }

@@ -5,9 +5,9 @@
 
 use situ::eval::{Tensor, element};
 use situ::ir::layout::placements;
-use situ::ir::{BlockId, Graph, Location, ValueId, verify::mistakes};
+use situ::ir::{BlockId, Constant, ConstantData, Graph, Location, StateView, ValueId, verify::mistakes};
 use situ::ops::{Op, PointFn};
-use situ::types::{DType, InputMode, TensorType};
+use situ::types::{DType, InputMode, Layout, TensorType};
 
 /// Numbers that choose one step.
 pub type Step = [u8; 6];
@@ -23,14 +23,50 @@ pub fn program(steps: &[Step]) -> Graph {
     graph.add_input("cube", InputMode::InOut, TensorType::new(dtypes[1], [2, 3, 2]));
     graph.add_input("gift", InputMode::Donate, TensorType::new(dtypes[2], [6]));
     graph.add_input("given", InputMode::Read, TensorType::new(dtypes[3], [2, 1]));
+    comes_with_state(&mut graph, steps.iter().flatten().map(|&number| usize::from(number)).sum());
     for &step in steps {
         attempt(&mut graph, step, take_anywhere);
     }
+    imported(&mut graph);
     let values: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     for value in values {
         graph.add_output(format!("out{}", value.0), value);
     }
     graph
+}
+
+/// Gives the `inout` inputs of a program initial state and names for parts of it; `choice` says which.
+pub fn comes_with_state(graph: &mut Graph, choice: usize) {
+    // Rows, a column backwards, elements that repeat, one element, none.
+    let parts: [(&[usize], &[i64], i64); 5] =
+        [(&[1, 2], &[2, 1], 1), (&[2], &[-2], 3), (&[2, 3], &[0, 1], 1), (&[], &[], 2), (&[0, 3], &[3, 1], 4)];
+    for at in 0..graph.inputs.len() {
+        let ty = graph.ty(graph.inputs[at].value).clone();
+        let input = &mut graph.inputs[at];
+        let chosen = choice + 3 * at;
+        if input.mode != InputMode::InOut || chosen.is_multiple_of(4) {
+            continue;
+        }
+        let element = |i: usize| element(ty.dtype, i as f64 - 2.0).to_le_bytes()[..ty.dtype.size()].to_vec();
+        let data = match chosen % 3 {
+            0 => ConstantData::Splat(situ::eval::element(ty.dtype, 3.0)),
+            _ => ConstantData::Bytes((0..ty.len()).flat_map(element).collect::<Vec<u8>>().into()),
+        };
+        let name = input.name.clone();
+        for (number, (shape, strides, offset)) in parts.into_iter().enumerate().skip(chosen % 5) {
+            let layout = Layout { offset, shape: shape.to_vec(), strides: strides.to_vec() };
+            input.views.push(StateView { name: format!("{name}.\"{number}\""), layout });
+        }
+        input.initial = Some(Constant { name, ty, data });
+    }
+}
+
+/// Lets some instructions say where they come from, in all kinds of words.
+pub fn imported(graph: &mut Graph) {
+    let words = ["zoo.py:98 in blocks.0", "\"quoted\\\" \u{7}\n}", "// no comment", "ünïcode {a=1}"];
+    for (at, inst) in graph.insts.iter_mut().enumerate().filter(|(at, _)| at % 3 != 0) {
+        inst.location = Location { text: words[at / 3 % words.len()].to_string(), line: 0, column: 0 };
+    }
 }
 
 /// A program of views alone, over one input of 48 bytes.

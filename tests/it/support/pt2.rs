@@ -38,7 +38,8 @@ pub fn zip(entries: &[Entry]) -> Vec<u8> {
         let (compressed, size) = entry.sizes.unwrap_or((length, length));
         let crc = entry.crc.unwrap_or_else(|| crc32(&entry.content));
         let start = entry.offset.unwrap_or(file.len() as u32);
-        let shorts = |out: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+        let shorts =
+            |out: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
         let longs = |out: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
         file.extend(b"PK\x03\x04");
         shorts(&mut file, &[20, entry.flags, entry.method, 0, 33]);

@@ -146,9 +146,9 @@ impl AsWritten<'_> {
         for (position, input) in self.graph.inputs.iter().enumerate() {
             let ty = self.graph.ty(input.value).clone();
             let name = self.graph.display(input.value);
-            let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Input(position as u32));
+            let buffer = self.out.add_buffer(name, ty, BufferKind::Input(position as u32));
             self.newest.insert(input.value, buffer);
-            self.out.inputs.push(KernelInput { name: input.name.clone(), mode: input.mode, ty, buffer });
+            self.out.inputs.push(KernelInput::of(self.graph, input, buffer));
         }
     }
 

@@ -30,8 +30,8 @@ pub(super) fn straighten(graph: &Graph) -> Result<Graph, String> {
     let to = Graph::new(graph.name.clone());
     let mut straight =
         Straight { from: graph, aliases: &aliases, to, values: BTreeMap::new(), trips: 0, known: BTreeMap::new() };
-    for input in &graph.inputs {
-        let made = straight.to.add_input(input.name.clone(), input.mode, graph.ty(input.value).clone());
+    for (position, input) in graph.inputs.iter().enumerate() {
+        let made = straight.to.add_input_of(graph, position);
         straight.values.insert(input.value, vec![(None, made)]);
     }
     for (at, value) in graph.values.iter().enumerate() {

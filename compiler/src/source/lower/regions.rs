@@ -86,7 +86,7 @@ impl<'a> Lowering<'a> {
         for (&region, yields) in blocks.iter().zip(yields) {
             self.graph.blocks[region.index()].yields = yields;
         }
-        let location = self.location(inst.span);
+        let location = self.location(inst);
         let made = self.graph.append_typed(block, op, &operands, results, location);
         self.graph.insts[made.index()].regions = blocks;
         if let Some(tie) = attributes.read::<i64>("tie").ok().flatten() {
@@ -97,7 +97,7 @@ impl<'a> Lowering<'a> {
 
     /// Attributes in the text: a scan's number of trips, a kernel's tie.
     fn region_attributes(&mut self, inst: &InstSyntax, kind: RegionKind) -> Result<Attributes, Poisoned> {
-        let attributes = self.attributes(inst)?;
+        let attributes = self.attributes(&inst.attributes)?;
         let known = |found: &str| found == "tie" || (kind == RegionKind::Scan && found == "trips");
         if let Some((found, span)) = attributes.iter().find(|(found, _)| !known(found)) {
             let message = format!("{} has no attribute `{found}`", inst.op.text);

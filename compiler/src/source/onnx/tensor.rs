@@ -1,13 +1,10 @@
 //! Tensors of an ONNX file as constants. `raw_data` stays where it is, in the file; the typed data fields are decoded.
 //!
-//! **External data.** A tensor may name a file that holds its elements. Such a name has been a hole in loader after loader
-//! (`../`, absolute paths, links), so a name is followed only to a plain file in the model's own folder or below it: every
-//! part of the path must be a plain name, no part may be a symbolic link, and the resolved file must lie in the resolved
-//! folder. Offset and length are checked against the file and against the size of the tensor.
+//! **External data.** A tensor may name a file that holds its elements, which [`Folder`] finds or refuses. Offset and length
+//! are checked against the file and against the size of the tensor.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
 use situ_runtime::map::FileBytes;
 
 use super::model::Tensor;
@@ -15,6 +12,7 @@ use super::site::Stop;
 use super::wire::{Fields, Malformed};
 use crate::eval;
 use crate::ir::{Constant, ConstantData};
+use crate::source::folder::Folder;
 use crate::types::{DType, TensorType};
 
 /// The dtype with a number of `TensorProto.DataType`, or why there is none.
@@ -71,16 +69,12 @@ pub fn tensor_type(tensor: &Tensor) -> Result<TensorType, Stop> {
 pub struct Files {
     /// The model itself; raw data are ranges of it.
     pub model: FileBytes,
-    /// The model's folder, resolved; `None` when the model did not come from a file.
-    pub folder: Option<PathBuf>,
-    pub mmap: bool,
-    /// External files that are open, by name.
-    open: IndexMap<String, FileBytes>,
+    folder: Folder,
 }
 
 impl Files {
     pub fn new(model: FileBytes, folder: Option<PathBuf>, mmap: bool) -> Files {
-        Files { model, folder, mmap, open: IndexMap::new() }
+        Files { model, folder: Folder::new(folder, mmap) }
     }
 
     /// The constant a tensor of the model is.
@@ -127,13 +121,7 @@ impl Files {
         if let Some(length) = length {
             self.expect_bytes(tensor, ty, length)?;
         }
-        if !self.open.contains_key(location) {
-            let folder = self.folder.as_deref().ok_or_else(|| refuse("the model has no folder".into()))?;
-            let path = contained(folder, location).map_err(&refuse)?;
-            let file = FileBytes::open(&path, self.mmap).map_err(|error| refuse(format!("{location:?}: {error}")))?;
-            self.open.insert(location.to_string(), file);
-        }
-        let file = self.open[location].clone();
+        let file = self.folder.open(location).map_err(&refuse)?;
         match offset.checked_add(ty.bytes()) {
             Some(end) if end <= file.len() => Ok((file, offset)),
             _ => Err(refuse(format!(
@@ -143,34 +131,6 @@ impl Files {
             ))),
         }
     }
-}
-
-/// The plain file called `location` in `folder` or below it, or why there is none.
-fn contained(folder: &Path, location: &str) -> Result<PathBuf, String> {
-    let shown = format!("{location:?}");
-    if location.is_empty() || location.contains('\0') || location.contains('\\') {
-        return Err(format!("{shown} is not a file name"));
-    }
-    let mut path = folder.to_path_buf();
-    for component in Path::new(location).components() {
-        match component {
-            Component::CurDir => continue,
-            Component::Normal(part) => path.push(part),
-            _ => return Err(format!("{shown} leaves the model's folder")),
-        }
-        let metadata = path.symlink_metadata().map_err(|error| format!("{shown}: {error}"))?;
-        if metadata.is_symlink() {
-            return Err(format!("{shown} is a link, which is not followed"));
-        }
-    }
-    let resolved = path.canonicalize().map_err(|error| format!("{shown}: {error}"))?;
-    if !resolved.starts_with(folder) {
-        return Err(format!("{shown} leaves the model's folder"));
-    }
-    if !resolved.is_file() {
-        return Err(format!("{shown} is not a plain file"));
-    }
-    Ok(resolved)
 }
 
 /// A constant in the form the compiler expects: every `bool` 0 or 1, and a single element as a splat. A scalar loses its

@@ -59,12 +59,13 @@ impl Parser<'_> {
         let has_attributes = braces && self.ahead(1) == TokenKind::Word && self.ahead(2) == TokenKind::Equals;
         let attributes = if has_attributes { self.attributes()? } else { Vec::new() };
         let span = Span { start, end: self.end() };
+        let at = self.location()?;
         let mut bodies = vec![self.body(&op, params, depth)?];
         if kind == RegionKind::If {
             bodies.push(self.otherwise(&op, depth)?);
         }
         let regions = Some(RegionSyntax { kind, carried, sequences, bodies });
-        Ok(InstSyntax { results, op, operands, attributes, regions, span })
+        Ok(InstSyntax { results, op, operands, attributes, regions, at, span })
     }
 
     /// `else (%q) { ... }`; the names stand for the same operands as those of the first branch. A branch that is not

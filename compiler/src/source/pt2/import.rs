@@ -303,8 +303,9 @@ impl<'a> Importer<'a> {
             let (least, most) = (range.min_val.unwrap_or(i64::MIN), range.max_val.unwrap_or(i64::MAX));
             if i64::try_from(extent).is_ok_and(|extent| extent < least || extent > most) {
                 let most = if most == i64::MAX { "any".to_string() } else { most.to_string() };
-                let message =
-                    format!("the dimension {symbol} is bound to {extent}; the program was exported for {least} to {most}");
+                let message = format!(
+                    "the dimension {symbol} is bound to {extent}; the program was exported for {least} to {most}"
+                );
                 self.refuse(String::new(), "", Stop::Invalid(message));
             }
         }

@@ -9,7 +9,9 @@ use crate::types::DType;
 
 pub const ROWS: &[Row] = &[
     row("softmax.int special_softmax.default", "self dim dtype=None", |s| along(s, |axis| Op::Softmax { axis })),
-    row("log_softmax.int special_log_softmax.default", "self dim dtype=None", |s| along(s, |axis| Op::LogSoftmax { axis })),
+    row("log_softmax.int special_log_softmax.default", "self dim dtype=None", |s| {
+        along(s, |axis| Op::LogSoftmax { axis })
+    }),
     row("_softmax.default _safe_softmax.default", "self dim half_to_float|dtype=False", |s| {
         along(s, |axis| Op::Softmax { axis })
     }),
