@@ -74,9 +74,6 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
                 model::refuse_same_file(&model.model, output)?;
             }
             let compiled = Arc::new(model::compiled(&model, &compile)?);
-            if kept.state_out.is_some() {
-                state::expect(&compiled.executable.plans, "--state-out")?;
-            }
             let threads = usize::from(compile.threads);
             let before = |ports: &[InputPort]| state::before(ports, &compiled.weights, kept.state_in.as_deref());
             let (number, results) = if alias.is_empty() {
@@ -97,8 +94,9 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
                 let _ = writeln!(std::io::stderr(), "note: {said}");
                 (number, results)
             };
+            let plan = &compiled.executable.plans[number];
             if let Some(path) = &output {
-                execute::write(&results, path)?;
+                execute::write(&execute::told(plan, &results), path)?;
             }
             if let Some(path) = &kept.state_out {
                 state::write(&results, path)?;
@@ -110,7 +108,7 @@ fn dispatch(verb: Verb) -> Result<String, Failure> {
             match &expect_npz {
                 Some(path) => text.push_str(&(values::compare(&results, path, max_rel)? + "\n")),
                 None if output.is_some() => {}
-                None => text.push_str(&execute::summary(&compiled.executable.plans[number], &results)),
+                None => text.push_str(&execute::summary(plan, &execute::told(plan, &results))),
             }
             Ok(text)
         }

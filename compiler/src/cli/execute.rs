@@ -77,13 +77,10 @@ pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failur
     Ok(results)
 }
 
-/// The inputs after a run, if the program writes any: those of the caller as `mut0, mut1, …`, then the state that comes with
-/// the program under its names.
+/// The inputs after a run: those of the caller as `mut0, mut1, …`, then the state that comes with the program under its
+/// names.
 pub fn after<'a>(ports: &[InputPort], bytes: impl Fn(usize) -> &'a [u8]) -> Result<Vec<Named>, Failure> {
     let (mut caller, mut state) = (Vec::new(), Vec::new());
-    if !values::writes_inputs(ports) {
-        return Ok(caller);
-    }
     let mut number = 0..;
     for (input, port) in ports.iter().enumerate() {
         if is_state(port) {
@@ -101,8 +98,14 @@ pub fn after<'a>(ports: &[InputPort], bytes: impl Fn(usize) -> &'a [u8]) -> Resu
     Ok(caller)
 }
 
+/// What people are told of a run: inputs of the caller only where the program writes any of them.
+pub fn told<'a>(plan: &Plan, results: &'a [Named]) -> Vec<&'a Named> {
+    let writes = plan.inputs.iter().any(|port| port.mode == InputMode::InOut && !is_state(port));
+    results.iter().filter(|named| writes || !named.key.starts_with("mut")).collect()
+}
+
 /// A line an output: its type, and enough of its elements to recognise it.
-pub fn summary(plan: &Plan, results: &[Named]) -> String {
+pub fn summary(plan: &Plan, results: &[&Named]) -> String {
     let mut text = String::new();
     let caller: Vec<&InputPort> = plan.inputs.iter().filter(|port| !is_state(port)).collect();
     for named in results {
@@ -123,7 +126,7 @@ pub fn summary(plan: &Plan, results: &[Named]) -> String {
     text
 }
 
-pub fn write(results: &[Named], path: &Path) -> Result<(), Failure> {
+pub fn write(results: &[&Named], path: &Path) -> Result<(), Failure> {
     let arrays = || results.iter().map(|named| (named.key.clone(), &named.array));
     file::replace(path, |file| npz::write_npz(file, arrays()).map_err(std::io::Error::other))
         .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))

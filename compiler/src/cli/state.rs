@@ -10,7 +10,7 @@ use std::path::Path;
 use situ::npz::{self, Array};
 use situ::source::closest;
 use situ::types::TensorType;
-use situ_runtime::executable::{InputPort, Plan, StateView};
+use situ_runtime::executable::{InputPort, StateView};
 use situ_runtime::file;
 use situ_runtime::types::Layout;
 
@@ -23,14 +23,6 @@ pub const PREFIX: &str = "state:";
 /// Whether an input is the program's own state, so that callers need not give it.
 pub fn is_state(port: &InputPort) -> bool {
     port.initial.is_some()
-}
-
-/// Refuses to write state that is not there, before anything is run.
-pub fn expect(plans: &[Plan], flag: &str) -> Result<(), Failure> {
-    match plans.iter().any(|plan| plan.inputs.iter().any(is_state)) {
-        true => Ok(()),
-        false => Err(Failure::usage(format!("{flag}: the program comes with no state"))),
-    }
 }
 
 /// The type of a named part.

@@ -8,7 +8,7 @@ use situ::npz::{self, Array};
 use situ::seeded;
 use situ::types::TensorType;
 use situ_runtime::executable::InputPort;
-use situ_runtime::types::{DType, InputMode};
+use situ_runtime::types::DType;
 
 use super::args::InputArgs;
 use super::failure::Failure;
@@ -201,9 +201,4 @@ pub fn relative_error(found: &Array, expected: &Array) -> f64 {
         worst = worst.max(difference);
     }
     if worst == 0.0 { 0.0 } else { worst / (scale + 1e-30) }
-}
-
-/// Whether the program writes any input.
-pub fn writes_inputs(ports: &[InputPort]) -> bool {
-    ports.iter().any(|port| port.mode == InputMode::InOut)
 }

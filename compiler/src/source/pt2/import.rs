@@ -24,7 +24,7 @@ use crate::ir::layout::{Placements, placements};
 use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Location, StateView, ValueId};
 use crate::ops::{Mutation, Op};
 use crate::source::Bindings;
-use crate::types::{InputMode, Layout, TensorType, dense_strides};
+use crate::types::{DType, InputMode, Layout, TensorType, dense_strides};
 
 /// How to import a program.
 #[derive(Clone, Debug)]
@@ -503,7 +503,12 @@ impl<'a> Importer<'a> {
             return invalid(format!("its storage of {} bytes is no whole number of {}", storage.range.len(), ty.dtype));
         }
         let name = self.unique(&name);
-        let data = ConstantData::Mapped { file: self.file.clone(), offset: storage.range.start };
+        let bytes = &self.file[storage.range.clone()];
+        // True is every byte but zero in PyTorch, and one here.
+        let data = match first.dtype == DType::Bool && bytes.iter().any(|&byte| byte > 1) {
+            true => ConstantData::Bytes(bytes.iter().map(|&byte| u8::from(byte != 0)).collect()),
+            false => ConstantData::Mapped { file: self.file.clone(), offset: storage.range.start },
+        };
         let source = Source::Storage(at);
         let value = if self.written.contains(&source) {
             let value = self.graph.add_input(name, InputMode::InOut, ty.clone());
