@@ -10,7 +10,7 @@ from typing import Callable
 
 import torch
 
-from scope import (No, Scope, boolean, floats, i64, ints, nonempty, numbers, own, rank, ranks, square, whole_words)
+from scope import No, Scope, boolean, floats, ints, nonempty, numbers, rank, ranks
 
 VIEW, NEW, WRITE, ASSIGN = "view", "new", "write", "assign"  # ASSIGN: a write that is no expression.
 
@@ -98,7 +98,7 @@ VIEWS = views(
     ("unfold gapped", 3, (rank(1), nonempty), lambda s, x, t: unfold(s, x, t, True)),
     ("diagonal", 3, (rank(2),), lambda s, x, t: f"{x}.diagonal({s.rng.randint(-1, 1)}, {(p := s.shuffled(t.dim()))[0]}, {p[1]})"),
     ("as_strided", 2, (nonempty,), as_strided),
-    ("view dtype", 2, (whole_words,), view_dtype),
+    ("view dtype", 2, (numbers, nonempty), view_dtype),
     ("flatten", 2, (), lambda s, x, t: f"{x}.flatten({s.rng.choice(['', '1', '0, 1', '-2'])})"),
     ("ravel", 1, (), lambda s, x, t: f"{x}.ravel()"),
     ("unflatten", 2, (rank(1),), unflatten),
@@ -139,6 +139,7 @@ WRITES = writes(
     ("index_put_", 3, True, (rank(1), nonempty), lambda s, x, t: f"{x}.index_put_(({(i := s.index(t.shape[0]))},), {s.like(s.shape(f'{x}[{i}]'), t.dtype)})"),
     ("index_put_ accumulate", 2, "ints", (rank(1), nonempty, numbers), lambda s, x, t: f"{x}.index_put_(({(i := s.index(t.shape[0], unique=False))},), {s.like(s.shape(f'{x}[{i}]'), t.dtype)}, accumulate=True)"),
     ("index_put_ pairs", 1, True, (rank(2), nonempty), lambda s, x, t: f"{x}.index_put_(({(i := s.index(t.shape[0], 1 + (min(t.shape[:2]) > 1)))}, {s.index(t.shape[1], 1 + (min(t.shape[:2]) > 1))}), {s.like((1 + (min(t.shape[:2]) > 1), *t.shape[2:]), t.dtype)})"),
+    ("index_put_ mask", 1, True, (rank(1),), lambda s, x, t: f"{x}.index_put_(({s.mask(t)},), torch.tensor({s.scalar(t)}, dtype={t.dtype}))"),
     ("index_add_", 3, "ints", (rank(1), nonempty, numbers), lambda s, x, t: f"{x}.index_add_({(d := s.dim(t))}, {(i := s.index(t.shape[d], unique=False))}, {s.like(s.resized(t, d, i), t.dtype)})"),
     ("index_copy_", 3, True, (rank(1), nonempty), lambda s, x, t: f"{x}.index_copy_({(d := s.dim(t))}, {(i := s.index(t.shape[d]))}, {s.like(s.resized(t, d, i), t.dtype)})"),
     ("index_fill_", 2, True, (rank(1), nonempty), lambda s, x, t: f"{x}.index_fill_({(d := s.dim(t))}, {s.index(t.shape[d], unique=False)}, {s.scalar(t)})"),
@@ -162,7 +163,8 @@ WRITES = writes(
     ("set basic", 6, True, (rank(1),), lambda s, x, t: f"{x}[{(i := s.basic(t))}] = {s.operand(s.eval(f'{x}[{i}]'))}"),
     ("set basic iadd", 3, True, (rank(1), numbers), lambda s, x, t: f"{x}[{(i := s.basic(t))}] += {s.operand(s.eval(f'{x}[{i}]'))}"),
     ("set all", 1, True, (), lambda s, x, t: f"{x}[...] = {s.operand(t)}"),
-    ("set mask", 3, True, (), lambda s, x, t: f"{x}[{s.mask(t)}] = {s.scalar(t)}"),
+    ("set rows by mask", 2, True, (rank(1), nonempty), lambda s, x, t: f"{x}[torch.tensor({[s.chance(0.5) for _ in range(t.shape[0])]})] = {s.scalar(t) if s.chance(0.5) else s.like(t.shape[1:], t.dtype)}"),
+    ("set mask", 3, True, (rank(1),), lambda s, x, t: f"{x}[{s.mask(t)}] = {s.scalar(t)}"),
     ("set list", 2, True, (rank(1), nonempty), lambda s, x, t: f"{x}[{(i := s.index_list(t.shape[0]))}] = {s.operand(s.eval(f'{x}[{i}]'), dtype=t.dtype)}"),
     ("set column list", 2, True, (rank(2), nonempty), lambda s, x, t: f"{x}[:, {(i := s.index_list(t.shape[1]))}] = {s.operand(s.eval(f'{x}[:, {i}]'), dtype=t.dtype)}"),
     ("set tensor and slice", 2, True, (rank(2), nonempty), lambda s, x, t: f"{x}[{(i := s.index(t.shape[0]) + ', ' + s.slice(t.shape[1]))}] = {s.operand(s.eval(f'{x}[{i}]'), dtype=t.dtype)}"),

@@ -46,14 +46,6 @@ def nonempty(t: torch.Tensor) -> bool:
     return t.numel() > 0
 
 
-def whole_words(t: torch.Tensor) -> bool:
-    return numbers(t) and nonempty(t)
-
-
-def square(t: torch.Tensor) -> bool:
-    return t.dim() == 2 and t.shape[0] == t.shape[1]
-
-
 def own(t: torch.Tensor) -> bool:
     """Whether no two elements are one place in memory."""
     places = torch.zeros((), dtype=torch.int64)
@@ -176,7 +168,7 @@ class Scope:
         a = self.rng.randrange(n)
         b = self.rng.randint(a + (self.chance(0.9)), n)
         text = f"{self.rng.choice([a, a - n]) if a else self.rng.choice(['', 0])}:{self.rng.choice([b, b - n]) if b < n else self.rng.choice(['', n, n + 3])}"
-        return text + self.rng.choice(["", "", "::2"[1:], ":3"])
+        return text + self.rng.choice(["", "", ":2", ":3"])
 
     def basic(self, t: torch.Tensor) -> str:
         """Slices, integers, `None` and `...`: an index that gives a view."""
