@@ -3,6 +3,8 @@
 Names say what a variable is: `x0` a user input, `b0` a buffer, `p0` a parameter, `n0` a submodule, `v0` a value, and `s0` a
 storage that exists in `__init__` only, of which buffers and parameters are views.
 """
+import linecache
+import pathlib
 import re
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -14,36 +16,7 @@ from torch import nn
 LIMIT = 1e4  # A float beyond this is an explosion: such a program is rejected.
 JITTER = 1e-7  # The relative disturbance of each inexact statement by which an ill-conditioned program is found.
 
-PRELUDE = '''import torch
-from torch import nn
-import torch.nn.functional as F
-
-G = torch.Generator()
-
-
-def normal(*shape, dtype=torch.float32):
-    return torch.randn(shape, generator=G, dtype=dtype)
-
-
-def whole(*shape, dtype=torch.int64):
-    return torch.randint(-9, 10, shape, generator=G).to(dtype)
-
-
-def truth(*shape):
-    return torch.rand(shape, generator=G) < 0.5
-
-
-def positive(*shape):
-    return torch.rand(shape, generator=G) + 0.5
-
-
-def filled(module):
-    with torch.no_grad():
-        for name, t in [*module.named_parameters(), *module.named_buffers()]:
-            if t.is_floating_point():
-                t.copy_(positive(*t.shape) if "var" in name else normal(*t.shape))
-    return module
-'''
+PRELUDE = (pathlib.Path(__file__).parent / "prelude.py").read_text().split('"""\n', 1)[1]
 NAME = re.compile(r"\b([xbpnsv]\d+)\b")
 STATE = re.compile(r"\b([bpn]\d+)\b")
 
@@ -54,6 +27,14 @@ PRELUDE_CODE = compile(PRELUDE, "prelude", "exec")
 def prelude() -> dict:
     space: dict = {}
     exec(PRELUDE_CODE, space)
+    return space
+
+
+def load(text: str, file: str) -> dict:
+    """Runs the text of a module under a file name that is no path, which is what its archives will name as their source."""
+    space: dict = {"__name__": file.removesuffix(".py")}
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec"), space)
     return space
 
 
@@ -83,6 +64,12 @@ class Call:
     wrote_inputs: bool
     wrote_state: frozenset[str]
 
+    def save(self, arrays: pathlib.Path, state: pathlib.Path) -> None:
+        """in*, out* and (if the call wrote any input) mut* in one file, the state it wrote by its names in the other."""
+        np.savez(arrays, **self.inputs, **self.outputs, **(self.mutated if self.wrote_inputs else {}))
+        if self.wrote_state:
+            np.savez(state, **{name: self.state[name] for name in sorted(self.wrote_state)})
+
 
 @dataclass(frozen=True)
 class Program:
@@ -103,7 +90,7 @@ class Program:
             if jitter and not s.exact:
                 body += [f"jitter({on_self(name)})" for name in s.touches]
         returns = ", ".join(map(on_self, self.returns))
-        lines = [f'"""{self.title}"""', PRELUDE, "", "class Program(nn.Module):", "    def __init__(self):", "        super().__init__()",
+        lines = [f'"""{self.title}"""', *PRELUDE.splitlines(), "", "", "class Program(nn.Module):", "    def __init__(self):", "        super().__init__()",
                  "        G.manual_seed(1)", *(f"        {line}" for _, line in self.inits), "",
                  f"    def forward({', '.join(['self', *(name for name, _ in self.inputs)])}):", *(f"        {line}" for line in body),
                  f"        return {returns}", "", "", "def inputs(call=0):", "    G.manual_seed(2 + call)",
@@ -124,12 +111,9 @@ class Program:
         return replace(self, inits=tuple(inits), inputs=inputs)
 
     def load(self, jitter: bool = False) -> dict:
-        space = {"jitter": disturb}
-        exec(compile(self.source(jitter), self.title, "exec"), space)
+        space = load(self.source(jitter), "program.py")
+        space["jitter"] = disturb
         return space
-
-    def module(self) -> nn.Module:
-        return self.load()["Program"]()
 
     def calls(self) -> list[Call]:
         """One call by eager PyTorch, and a second one with new inputs if the first leaves state behind."""
