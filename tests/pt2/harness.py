@@ -73,19 +73,15 @@ def differences(expected: Call, got: Arrays, state: Arrays, exact: bool) -> list
     return found + [f"{name} is not known" for name in {*got, *state} - {*expected.outputs, *expected.mutated, *expected.state}]
 
 
-def export(program: Program, folder: pathlib.Path, calls: list[Call]) -> None:
-    space = program.load()
+def export(space: dict, archive: pathlib.Path) -> None:
     with torch.no_grad():
-        exported = torch.export.export(space["Program"](), space["inputs"](), strict=False)
-        torch.export.save(exported, folder / "program.pt2")
-    for i, call in enumerate(calls):
-        call.save(folder / f"call{i}.npz", folder / f"state{i}.npz")
+        torch.export.save(torch.export.export(space["Program"](), space["inputs"](), strict=False), archive)
 
 
-def training_ir(program: Program, folder: pathlib.Path) -> list[tuple[Arrays, Arrays]]:
+def training_ir(space: dict, archive: pathlib.Path) -> list[tuple[Arrays, Arrays]]:
     """What the archive gives when PyTorch itself loads and runs it."""
     with torch.no_grad(), mock.patch("torch.cond", branch):
-        calls = run(torch.export.load(folder / "program.pt2").module(), program.load()["inputs"])
+        calls = run(torch.export.load(archive).module(), space["inputs"])
     return [({**c.outputs, **c.mutated}, c.state) for c in calls]
 
 
@@ -117,22 +113,23 @@ def judge(program: Program, binary: str, folder: pathlib.Path) -> Outcome:
     except Rejected as error:
         return Outcome("rejected", str(error))
     try:
-        export(program, folder, calls)
+        export(program.load(), folder / "program.pt2")
     except Exception as error:
         return Outcome("export", f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120] if str(error).strip() else ''}")
+    for i, call in enumerate(calls):
+        call.save(folder / f"call{i}.npz", folder / f"state{i}.npz")
     try:
-        reference = training_ir(program, folder)
+        reference = training_ir(program.load(), folder / "program.pt2")
     except Exception as error:
-        reference = []
         complaint = f"the training IR raises {type(error).__name__}: {str(error)[:300]}"
     else:
-        complaint = compare(program, calls, reference)
+        complaint = compare(program.exact, calls, reference)
     if binary == "none":
         return Outcome("wrong", complaint) if complaint else Outcome("equal")
     if complaint:
         return Outcome("discarded", complaint)
     try:
-        complaint = compare(program, calls, situ(binary, folder, calls))
+        complaint = compare(program.exact, calls, situ(binary, folder, calls))
     except Unsupported as error:
         return Outcome("unsupported", str(error))
     except Fault as error:
@@ -140,8 +137,8 @@ def judge(program: Program, binary: str, folder: pathlib.Path) -> Outcome:
     return Outcome("wrong", complaint) if complaint else Outcome("equal")
 
 
-def compare(program: Program, calls: list[Call], results: list[tuple[Arrays, Arrays]]) -> str:
-    found = [f"call {i}: {text}" for i, (call, got) in enumerate(zip(calls, results)) for text in differences(call, *got, program.exact)]
+def compare(exact: bool, calls: list[Call], results: list[tuple[Arrays, Arrays]]) -> str:
+    found = [f"call {i}: {text}" for i, (call, got) in enumerate(zip(calls, results)) for text in differences(call, *got, exact)]
     if len(calls) != len(results):
         found.append(f"{len(results)} calls for {len(calls)}: the state changed in one only")
     return "\n".join(found)
