@@ -38,6 +38,7 @@ from program import Call, Program, Rejected, branch, distance, run
 TOLERANCE = 1e-5
 SECONDS = 20
 LIMITED = ["sh", "-c", 'ulimit -v 8000000; exec "$0" "$@"']
+PACKAGES = f"{pathlib.Path(torch.__file__).parents[1]}/"
 OPERATOR = re.compile(r"(?:torch\.ops\.)?((?:aten|higher_order|prims)(?:\.|::)\w+(?:\.\w+)?)")
 Arrays = dict[str, np.ndarray]
 
@@ -74,8 +75,14 @@ def differences(expected: Call, got: Arrays, state: Arrays, exact: bool) -> list
 
 
 def export(space: dict, archive: pathlib.Path) -> None:
+    """Writes the training IR; what it says of the source names files of PyTorch itself by their place in the package only."""
     with torch.no_grad():
-        torch.export.save(torch.export.export(space["Program"](), space["inputs"](), strict=False), archive)
+        exported = torch.export.export(space["Program"](), space["inputs"](), strict=False)
+        for module in exported.graph_module.modules():
+            for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+                if "stack_trace" in node.meta:
+                    node.meta["stack_trace"] = (node.meta["stack_trace"] or "").replace(PACKAGES, "")
+        torch.export.save(exported, archive)
 
 
 def training_ir(space: dict, archive: pathlib.Path) -> list[tuple[Arrays, Arrays]]:

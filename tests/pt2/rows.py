@@ -171,7 +171,7 @@ WRITES = writes(
     ("set int and list", 1, True, (rank(2), nonempty), lambda s, x, t: f"{x}[{s.rng.randrange(t.shape[0])}, {(i := s.index_list(t.shape[1]))}] = {s.scalar(t)}"),
     ("loop rows", 1, True, (rank(1), numbers), lambda s, x, t: f"for i in range({t.shape[0]}): {x}[i].mul_({s.scalar(t)}).add_(i)"),
     ("loop sums", 1, True, (rank(1), numbers), lambda s, x, t: f"for i in range(1, {t.shape[0]}): {x}[i].add_({x}[i - 1])"),
-    ("loop unbind", 1, True, (rank(1), numbers), lambda s, x, t: f"for r in {x}.unbind({s.dim(t)}): r.{s.rng.choice(['neg_()', 'add_(1)', 'mul_(2)', 'relu_()'])}"),
+    ("loop unbind", 1, True, (rank(1), numbers, nonempty), lambda s, x, t: f"for r in {x}.unbind({s.dim(t)}): r.{s.rng.choice(['neg_()', 'add_(1)', 'mul_(2)', 'relu_()'])}"),
     ("loop windows", 1, True, (rank(1), numbers), lambda s, x, t: f"for i in range(0, {t.shape[0]} - 1): {x}[i:i + 2].mul_({s.rng.choice(['2', '-1'])})"),
     ("loop split", 1, True, (rank(1),), lambda s, x, t: f"for a, c in zip({x}.split(1), {s.like(t.shape, t.dtype)}.split(1)): a.copy_(c)"),
     kind=ASSIGN)
