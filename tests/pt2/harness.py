@@ -6,8 +6,8 @@
 Each program is a small module (`generate.py`: 3 to 14 statements of the table in `rows.py` on tensors of a few elements). It
 is run in eager PyTorch, exported as training IR, loaded again and run; where that already differs from eager, PyTorch is at
 fault and the program is discarded. Then `situ run` gets the archive, and its outputs, its user inputs after the call and its
-state after the call must be those of eager: bit for bit if all statements are exact, else within 1e-5 of the largest value of
-the array. If the first call leaves state behind, a second call with new inputs starts from the state that situ wrote.
+state after the call must be those of eager: bit for bit with `--math strict` if all statements are exact, else within 1e-5 of
+the largest value of the array. If the first call leaves state behind, a second call with new inputs starts from the state that situ wrote.
 
 A failure is minimised and written to DIR/NUMBER: `program.py` (the minimised module, as text), `original.py`, `report.txt`,
 `program.pt2`, and for each call `call0.npz` (in*, out*, mut*) and `state0.npz` as eager has them. `--first N --count 1` runs
@@ -19,6 +19,7 @@ import collections
 import logging
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,8 +71,10 @@ def differences(expected: Call, got: Arrays, state: Arrays, exact: bool) -> list
         elif have.dtype != want.dtype or have.shape != want.shape:
             found.append(f"{name} is {have.dtype}{list(have.shape)}, expected {want.dtype}{list(want.shape)}")
         elif exact and have.tobytes() != want.tobytes() or not distance(want, have) <= TOLERANCE:
-            found.append(f"{name} differs by {distance(want, have):.3g} of its largest value, expected\n{want}\ngot\n{have}")
-    return found + [f"{name} is not known" for name in {*got, *state} - {*expected.outputs, *expected.mutated, *expected.state}]
+            how = f"by {far:.3g} of its largest value" if (far := distance(want, have)) else "in its bits only"
+            found.append(f"{name} differs {how}, expected\n{want}\ngot\n{have}")
+    known = {**expected.outputs, **expected.mutated, **expected.state}
+    return found + [f"{name} is not known" for name in (*got, *state) if name not in known]
 
 
 def export(space: dict, archive: pathlib.Path) -> None:
@@ -92,15 +95,16 @@ def training_ir(space: dict, archive: pathlib.Path) -> list[tuple[Arrays, Arrays
     return [({**c.outputs, **c.mutated}, c.state) for c in calls]
 
 
-def situ(binary: str, folder: pathlib.Path, calls: list[Call]) -> list[tuple[Arrays, Arrays]]:
+def situ(command: list[str], folder: pathlib.Path, calls: list[Call]) -> list[tuple[Arrays, Arrays]]:
     results = []
     for i in range(len(calls)):
         if i and not state.exists():
             break
         output, state = folder / f"got{i}.npz", folder / f"got_state{i}.npz"
-        command = [*LIMITED, binary, "run", folder / "program.pt2", "--input-npz", folder / f"call{i}.npz", "--output", output, "--state-out", state]
+        files = ["--input-npz", folder / f"call{i}.npz", "--output", output, "--state-out", state]
+        files += ["--state-in", folder / f"got_state{i - 1}.npz"] if i else []
         try:
-            done = subprocess.run([*command, *(["--state-in", folder / f"got_state{i - 1}.npz"] if i else [])],
+            done = subprocess.run([*LIMITED, command[0], "run", folder / "program.pt2", *command[1:], *files],
                                   capture_output=True, text=True, errors="replace", timeout=SECONDS)
         except subprocess.TimeoutExpired:
             raise Fault(f"call {i}: no answer in {SECONDS} s")
@@ -112,7 +116,7 @@ def situ(binary: str, folder: pathlib.Path, calls: list[Call]) -> list[tuple[Arr
     return results
 
 
-def judge(program: Program, binary: str, folder: pathlib.Path) -> Outcome:
+def judge(program: Program, command: list[str], folder: pathlib.Path) -> Outcome:
     for old in folder.iterdir():
         old.unlink()
     try:
@@ -131,12 +135,12 @@ def judge(program: Program, binary: str, folder: pathlib.Path) -> Outcome:
         complaint = f"the training IR raises {type(error).__name__}: {str(error)[:300]}"
     else:
         complaint = compare(program.exact, calls, reference)
-    if binary == "none":
+    if command[0] == "none":
         return Outcome("wrong", complaint) if complaint else Outcome("equal")
     if complaint:
         return Outcome("discarded", complaint)
     try:
-        complaint = compare(program.exact, calls, situ(binary, folder, calls))
+        complaint = compare(program.exact, calls, situ([*command, *(["--math", "strict"] if program.exact else [])], folder, calls))
     except Unsupported as error:
         return Outcome("unsupported", str(error))
     except Fault as error:
@@ -151,10 +155,10 @@ def compare(exact: bool, calls: list[Call], results: list[tuple[Arrays, Arrays]]
     return "\n".join(found)
 
 
-def record(out: pathlib.Path, number: int, original: Program, outcome: Outcome, binary: str, work: pathlib.Path) -> None:
+def record(out: pathlib.Path, number: int, original: Program, outcome: Outcome, command: list[str], work: pathlib.Path) -> None:
     """Minimises a failure and writes all that is needed to look into it."""
-    small = minimise(original, lambda p: judge(p, binary, work).kind == outcome.kind)
-    final = judge(small, binary, work)
+    small = minimise(original, lambda p: judge(p, command, work).kind == outcome.kind)
+    final = judge(small, command, work)
     folder = out / f"{number:05d}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(work, folder)
@@ -174,6 +178,7 @@ def table(title: str, counter: collections.Counter, most: int = 40) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--situ", required=True, help="path of the binary, or none")
+    parser.add_argument("--options", type=shlex.split, default=[], help="more options of situ run, in one argument")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first program")
@@ -183,6 +188,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.situ != "none" and not pathlib.Path(args.situ).is_file():
         parser.error(f"no such file: {args.situ}")
+    command = [args.situ, *args.options]
     args.out.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -197,10 +203,10 @@ def main() -> int:
             except Rejected as error:
                 outcome = Outcome("rejected", str(error))
             else:
-                outcome = judge(program, args.situ, work)
+                outcome = judge(program, command, work)
             kinds[outcome.kind] += 1
             if outcome.kind in ("wrong", "fault"):
-                record(args.out, number, program, outcome, args.situ, work)
+                record(args.out, number, program, outcome, command, work)
             elif outcome.kind == "unsupported":
                 operators.update(set(OPERATOR.findall(outcome.why)) or {outcome.why.strip()[:120]})
             elif outcome.kind != "equal":
