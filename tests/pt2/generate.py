@@ -35,7 +35,7 @@ class Generator:
         self.inputs: list[tuple[str, str]] = []
         self.statements: list[Statement] = []
         self.count = {"x": 0, "b": 0, "p": 0, "n": 0, "s": 0, "v": 0}
-        self.base = [self.extent() for _ in range(self.rng.choice([1, 2, 2, 2, 3, 3, 4]))]
+        self.base = [self.extent() for _ in range(self.rng.choice([1, 2, 2, 2, 3, 3, 3, 4, 4]))]
 
     def fresh(self, letter: str) -> str:
         self.count[letter] += 1
