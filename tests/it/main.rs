@@ -26,6 +26,7 @@ mod allocation;
 mod hostile;
 mod hostile_onnx;
 mod hostile_pt2;
+mod pt2;
 mod onnx_control;
 mod cli;
 mod cli_state;

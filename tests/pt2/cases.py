@@ -100,6 +100,14 @@ class EmptyViews(Case):
 
 
 # ---- inputs and outputs that alias ----
+class MutatesInput(Case):
+    """pytorch#139789: exported for two tensors, called with one and a view of it."""
+    given = (lambda: normal(3, 4), lambda: normal(3, 4))
+    def forward(self, x, y):
+        z = y.sin(); x.add_(1)
+        return z + y, x * 2
+
+
 class ViewsOfInput(Case):
     """The caller's tensor is written through a flat view, then through a transpose."""
     given = (lambda: normal(4, 6),)

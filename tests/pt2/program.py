@@ -133,7 +133,10 @@ class Program:
 
     def load_pair(self, jitter: bool = False):
         space = self.load(jitter)
-        return space["Program"](), space["inputs"]
+        try:
+            return space["Program"](), space["inputs"]
+        except Exception as error:  # a candidate of the minimiser need not even come to be
+            raise Rejected(f"{type(error).__name__} when made") from error
 
 
 def on_self(text: str) -> str:

@@ -511,14 +511,15 @@ impl<'a> Importer<'a> {
         };
         let source = Source::Storage(at);
         let value = if self.written.contains(&source) {
+            let name_of_input = name.clone();
             let value = self.graph.add_input(name, InputMode::InOut, ty.clone());
             let input = self.graph.inputs.last_mut().expect("an input was just added");
             input.initial = Some(Constant { name: String::new(), ty, data });
-            if storage::whole(storage).is_none() {
-                let views = storage.views.iter().filter(|view| view.dtype == first.dtype);
-                input.views =
-                    views.map(|view| StateView { name: view.name.clone(), layout: view.layout.clone() }).collect();
-            }
+            let named = storage::whole(storage).is_some().then_some(name_of_input);
+            let views =
+                storage.views.iter().filter(|view| view.dtype == first.dtype && Some(&view.name) != named.as_ref());
+            input.views =
+                views.map(|view| StateView { name: view.name.clone(), layout: view.layout.clone() }).collect();
             self.placements.grow(&self.graph);
             value
         } else {

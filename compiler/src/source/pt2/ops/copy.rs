@@ -264,7 +264,7 @@ fn fresh_cast(s: &mut Site, x: ValueId, to: DType) -> Outputs {
 }
 
 /// The tensor itself if it lies in a memory format, else a copy; the copy's strides are those the program was traced with.
-fn in_format(s: &mut Site, x: ValueId, format: u64) -> Outputs {
+pub fn in_format(s: &mut Site, x: ValueId, format: u64) -> Outputs {
     let layout = s.layout(x);
     let is_last = |rank: usize| {
         let order: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();

@@ -1,6 +1,6 @@
 //! Views: other indices of the same bytes. Every view op of the ATen schema has a row here.
 
-use super::super::site::{Outputs, Site, Stop, Words, axes_of, axis_of, invalid, unsupported};
+use super::super::site::{CONTIGUOUS, Outputs, Site, Stop, Words, axes_of, axis_of, invalid, unsupported};
 use super::{Row, view};
 use crate::ir::ValueId;
 use crate::ops::Op;
@@ -36,6 +36,8 @@ pub const ROWS: &[Row] = &[
     }),
     view("ravel.default", "self", |s| {
         let x = s.tensor("self")?;
+        // Row-major first: a vector with gaps could be seen in place, but is copied.
+        let x = super::copy::in_format(s, x, CONTIGUOUS)?[0];
         let length = s.ty(x).len();
         Ok(vec![s.reshape(x, &[length])?])
     }),
