@@ -30,7 +30,7 @@ fn refusal(bytes: &[u8]) -> String {
 }
 
 /// A model that uses a little of everything the format has.
-fn sample() -> Vec<u8> {
+pub fn sample() -> Vec<u8> {
     let branch = |sign: f32| {
         graph(
             vec![node("Mul", &["h", "s"], &["b"], vec![])],

@@ -206,3 +206,14 @@ fn mutants_do_not_panic() {
         }
     }
 }
+
+/// The number of a value without a name is not the name of another, though both are digits.
+#[test]
+fn numbers_are_no_names() {
+    let graph = graph_of(
+        "graph g {\n  input %\"0\": f32[2]\n  %0 = relu %\"0\"\n  %\"1\" = neg %0\n  %1 = exp %\"1\"\n  return %1, %\"1\", %\"0\"\n}\n",
+    );
+    let names: Vec<&str> = graph.values.iter().map(|value| value.name.as_str()).collect();
+    assert_eq!(names, ["0", "", "1", ""]);
+    round_trip(&graph);
+}

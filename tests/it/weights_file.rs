@@ -6,12 +6,14 @@ use std::path::Path;
 use situ::ir::{Constant, ConstantData, Graph, in_program_order, stored};
 use situ::pipeline::{Options, compile};
 use situ::safetensors::{Archive, write};
+use situ::source::onnx::{ImportOptions, import_bytes};
 use situ::source::{Bindings, parse_in};
 use situ::types::{DType, TensorType};
 use situ_runtime::map::FileBytes;
 
 use crate::cli::Folder;
 use crate::examples;
+use crate::hostile_onnx;
 use crate::text::graph_of;
 
 fn file_of(arrays: &[(String, Constant)]) -> Vec<u8> {
@@ -62,6 +64,43 @@ fn the_text_beside_its_weights_is_the_same_program() {
         }
     }
     assert!(files > 10, "{files} examples have large constants");
+}
+
+/// What is imported is in the order in which its text is read, so that both have the same numbers.
+#[test]
+fn imported_models_are_what_their_text_says() {
+    let import =
+        |bytes: Vec<u8>| import_bytes(&FileBytes::from_vec(bytes), &ImportOptions::default()).expect("it is imported");
+    let folder = Folder::new("imported");
+    let same = |graph: &Graph| {
+        let printed = stored(graph, "w.safetensors");
+        std::fs::write(folder.file("w.safetensors"), file_of(&printed.arrays)).expect("a file");
+        let (again, mistakes) = parse_in(&printed.text, &Bindings::new(), Path::new(&folder.file("")), true);
+        assert_eq!(again.as_ref(), Some(graph), "{mistakes:?}\n{}", printed.text);
+        printed
+    };
+    same(&import(hostile_onnx::sample()));
+    // Two constants of one place in a file are one array; equal ones of two places are two.
+    let file = FileBytes::from_vec((0..200u32).flat_map(|i| ((i % 100) as f32 + 0.25).to_le_bytes()).collect());
+    let mut graph = Graph::new("tied");
+    let ty = TensorType::new(DType::F32, [100]);
+    for (name, offset) in [("a", 0), ("tied", 0), ("equal", 400)] {
+        let data = ConstantData::Mapped { file: file.clone(), offset };
+        let value = graph.add_constant(Constant { name: name.into(), ty: ty.clone(), data });
+        graph.add_output(name, value);
+    }
+    let printed = same(&graph);
+    assert_eq!(printed.arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "equal"]);
+    // Names that the file cannot have twice, or at all.
+    let mut graph = Graph::new("names");
+    for name in ["", "0", "__metadata__"] {
+        let bytes: Vec<u8> = (0..100u32).flat_map(|i| (i as f32 + name.len() as f32).to_le_bytes()).collect();
+        let data = ConstantData::Bytes(bytes.into());
+        let value = graph.add_constant(Constant { name: name.into(), ty: ty.clone(), data });
+        graph.add_output(format!("{name} out"), value);
+    }
+    let printed = same(&graph);
+    assert_eq!(printed.arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["0", "0'", "__metadata__'"]);
 }
 
 fn constant(name: &str, dtype: DType, shape: &[usize], bytes: Vec<u8>) -> (String, Constant) {

@@ -41,9 +41,10 @@ struct Lowering<'a> {
     text: &'a str,
     bindings: &'a Bindings,
     graph: Graph,
-    scope: IndexMap<String, Known>,
+    /// By [`Name::key`].
+    scope: IndexMap<(bool, String), Known>,
     /// Where each name is defined anywhere in the text, to tell "unknown" from "too early".
-    definitions: IndexMap<&'a str, Span>,
+    definitions: IndexMap<(bool, &'a str), Span>,
     /// Where each instruction stands, by its id.
     spans: Vec<Span>,
     lines: Vec<usize>,
@@ -156,7 +157,7 @@ impl<'a> Lowering<'a> {
         for item in &syntax.items {
             match item {
                 Item::Input { name, .. } | Item::Constant { name, .. } => {
-                    self.definitions.entry(&name.text).or_insert(name.span);
+                    self.definitions.entry((name.numbered, &name.text)).or_insert(name.span);
                 }
                 Item::Inst(inst) => self.collect_inst(inst),
                 Item::State { .. } | Item::Weights(_) | Item::Final { .. } | Item::Return { .. } => {}
@@ -166,11 +167,11 @@ impl<'a> Lowering<'a> {
 
     fn collect_inst(&mut self, inst: &'a InstSyntax) {
         for (name, _) in &inst.results {
-            self.definitions.entry(&name.text).or_insert(name.span);
+            self.definitions.entry((name.numbered, &name.text)).or_insert(name.span);
         }
         for body in inst.regions.iter().flat_map(|regions| &regions.bodies) {
             for param in &body.params {
-                self.definitions.entry(&param.text).or_insert(param.span);
+                self.definitions.entry((param.numbered, &param.text)).or_insert(param.span);
             }
             body.insts.iter().for_each(|inst| self.collect_inst(inst));
         }
@@ -178,7 +179,7 @@ impl<'a> Lowering<'a> {
 
     /// Makes `name` mean `value` inside `block`.
     fn define(&mut self, block: BlockId, name: &Name, value: Option<ValueId>) {
-        if let Some(known) = self.scope.get(&name.text) {
+        if let Some(known) = self.scope.get(&name.key()) {
             let line = self.line(known.span.start);
             return self.note(name.span, format!("%{} is already defined on line {line}", name.text));
         }
@@ -186,11 +187,11 @@ impl<'a> Lowering<'a> {
             let kept = if name.numbered { String::new() } else { name.text.clone() };
             self.graph.values[value.index()].name = kept;
         }
-        self.scope.insert(name.text.clone(), Known { value, block, span: name.span });
+        self.scope.insert(name.key(), Known { value, block, span: name.span });
     }
 
     fn lookup(&mut self, block: BlockId, name: &Name) -> Result<ValueId, Poisoned> {
-        if let Some(&known) = self.scope.get(&name.text) {
+        if let Some(&known) = self.scope.get(&name.key()) {
             let is_constant = known.value.is_some_and(|value| self.graph.constant_of(value).is_some());
             if is_constant || self.sees(block, known.block) {
                 return known.value.ok_or(Poisoned);
@@ -203,7 +204,7 @@ impl<'a> Lowering<'a> {
             self.note(name.span, message);
             return Err(Poisoned);
         }
-        let mut diagnostic = match self.definitions.get(name.text.as_str()) {
+        let mut diagnostic = match self.definitions.get(&(name.numbered, name.text.as_str())) {
             Some(&span) => {
                 let line = self.line(span.start);
                 let message = format!("%{} is used before it is defined on line {line}", name.text);
@@ -211,8 +212,8 @@ impl<'a> Lowering<'a> {
             }
             None => Diagnostic::at(name.span, format!("unknown value %{}", name.text)),
         };
-        if self.mistakes.len() < MAX_MISTAKES && !self.definitions.contains_key(name.text.as_str()) {
-            let names = self.scope.keys().map(String::as_str);
+        if self.mistakes.len() < MAX_MISTAKES && !self.definitions.contains_key(&(name.numbered, name.text.as_str())) {
+            let names = self.scope.keys().map(|(_, name)| name.as_str());
             if let Some(close) = closest(&name.text, names) {
                 diagnostic = diagnostic.with_note(format!("did you mean %{close}?"));
             }

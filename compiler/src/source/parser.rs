@@ -105,9 +105,14 @@ impl Parser<'_> {
 
     fn value(&mut self, what: &str) -> Parsed<Name> {
         let span = self.expect(TokenKind::Value, what)?.span;
+        Ok(self.named(span))
+    }
+
+    /// The name in a value's token.
+    fn named(&self, span: Span) -> Name {
         let written = self.written(span);
         let numbered = written[1..].bytes().all(|byte| byte.is_ascii_digit());
-        Ok(Name { text: unquote(written), span, numbered })
+        Name { text: unquote(written), span, numbered }
     }
 
     fn word(&mut self, what: &str) -> Parsed<Name> {
@@ -165,8 +170,7 @@ impl Parser<'_> {
                 break;
             }
             if token.kind == TokenKind::Value {
-                let written = self.written(token.span);
-                results.push((Name { text: unquote(written), span: token.span, numbered: false }, None));
+                results.push((self.named(token.span), None));
             }
         }
         let span = self.tokens[before].span;

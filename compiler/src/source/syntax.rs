@@ -12,6 +12,13 @@ pub struct Name {
     pub numbered: bool,
 }
 
+impl Name {
+    /// What it is known by: the number `%4` is not the name `%"4"`.
+    pub fn key(&self) -> (bool, String) {
+        (self.numbered, self.text.clone())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Extent {
     Number(u64),

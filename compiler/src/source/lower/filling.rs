@@ -77,7 +77,7 @@ impl Lowering<'_> {
         let place = self.graph.inputs.iter().position(|known| known.name == input.text);
         let Some(place) = place else {
             // An input whose type is wrong has been told.
-            if self.scope.get(&input.text).is_none_or(|known| known.value.is_some()) {
+            if self.scope.get(&input.key()).is_none_or(|known| known.value.is_some()) {
                 self.note(input.span, format!("%{} is not an input that is declared before", input.text));
             }
             return;
