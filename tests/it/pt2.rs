@@ -131,7 +131,9 @@ fn reports_name_python_lines() {
     assert_eq!(code, 0);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     for step in json["steps"].as_array().expect("steps") {
-        assert!(step["location"].as_str().is_some_and(|place| place.contains(".py:")), "{step}");
+        // A copy at the end is asked for by no line, but by an input.
+        let place = step["location"].as_str().expect("a place");
+        assert!(place.contains(".py:") || step["label"] == "final", "{step}");
     }
 }
 

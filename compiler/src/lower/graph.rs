@@ -567,9 +567,10 @@ impl<'a> Lowering<'a> {
                 let ty = self.graph.ty(output.value).clone();
                 let name = self.graph.display(output.value);
                 let buffer = self.out.add_buffer(name, ty.clone(), BufferKind::Temporary);
+                let producer = self.graph.producer(output.value);
                 let origin = Origin {
                     label: "output".into(),
-                    location: Location::default(),
+                    location: producer.map_or_else(Location::default, |id| self.graph.inst(id).location.clone()),
                     rules: Vec::new(),
                     origins: Vec::new(),
                 };

@@ -406,9 +406,10 @@ impl AsWritten<'_> {
             let free = taken.iter().all(|other| other.value != access.value || is_clear(other, &access));
             if !in_arena || !access.layout.is_dense() || !free {
                 let buffer = self.out.add_buffer(graph.display(output.value), ty.clone(), BufferKind::Temporary);
+                let producer = graph.producer(output.value);
                 let origin = Origin {
                     label: "output".into(),
-                    location: Location::default(),
+                    location: producer.map_or_else(Location::default, |id| graph.inst(id).location.clone()),
                     rules: Vec::new(),
                     origins: Vec::new(),
                 };

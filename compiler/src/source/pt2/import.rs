@@ -21,7 +21,7 @@ use super::storage::{self, Storage, Storages};
 use super::symbol::{self, Unknown};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::ir::layout::{Placements, placements};
-use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Location, StateView, ValueId};
+use crate::ir::{BlockId, Constant, ConstantData, Def, Graph, Location, StateView, ValueId, in_program_order};
 use crate::ops::{Mutation, Op};
 use crate::source::Bindings;
 use crate::types::{DType, InputMode, Layout, TensorType, dense_strides};
@@ -94,7 +94,7 @@ pub fn import_bytes(file: &FileBytes, name: &str, options: &ImportOptions) -> Re
         });
         return Err(diagnostics.collect());
     }
-    Ok(Imported { graph: last.graph, warnings })
+    Ok(Imported { graph: in_program_order(&last.graph), warnings })
 }
 
 /// The description of the program, its version checked before the rest is believed.
@@ -257,7 +257,7 @@ impl<'a> Importer<'a> {
     }
 
     fn run(mut self) -> Result<Walked, Vec<Diagnostic>> {
-        let (program, nowhere) = (self.program, Location::default());
+        let program = self.program;
         let signature = &program.graph_module.signature;
         self.check_ranges();
         // The caller's inputs come first: they are bound by position, and state is not.
@@ -284,7 +284,8 @@ impl<'a> Importer<'a> {
         for (input, shadow) in shadows {
             if matches!(self.sources.get(&shadow), Some(source) if self.written.contains(source)) {
                 let ty = self.graph.ty(input).clone();
-                if let Err(stop) = self.append(Op::Copy {}, &[input, shadow], vec![ty], true, &nowhere) {
+                let at = named(&self.graph.value(input).name);
+                if let Err(stop) = self.append(Op::Copy {}, &[input, shadow], vec![ty], true, &at) {
                     self.refuse("input".into(), "", stop);
                 }
             }
@@ -434,7 +435,7 @@ impl<'a> Importer<'a> {
         }
         let input = self.graph.add_input(name, mode, ty);
         self.placements.grow(&self.graph);
-        let shadow = self.with_strides(input, &strides, &Location::default())?;
+        let shadow = self.with_strides(input, &strides, &named(name))?;
         self.sources.insert(self.placements.root(shadow), source);
         self.bind(name, Item::Tensor(shadow));
         Ok((shadow != input).then_some((input, shadow)))
@@ -464,7 +465,7 @@ impl<'a> Importer<'a> {
         let seen = if self.graph.ty(base).dtype == view.dtype {
             base
         } else {
-            self.append_one(Op::ViewDtype { to: view.dtype }, &[base])?
+            self.append_one(Op::ViewDtype { to: view.dtype }, &[base], &named(&view.name))?
         };
         let value = if storage::whole(storage).is_some() {
             seen
@@ -472,7 +473,7 @@ impl<'a> Importer<'a> {
             let strides = super::site::non_negative(&view.layout.strides, "strides")?;
             let offset = usize::try_from(view.layout.offset).or_else(|_| invalid("a negative offset"))?;
             let op = Op::AsStrided { shape: view.layout.shape.clone(), strides, offset: Some(offset) };
-            self.append_one(op, &[seen])?
+            self.append_one(op, &[seen], &named(&view.name))?
         };
         self.name(value, &view.name);
         if let Some(meta) = self.scopes[0].graph.tensor_values.get(arg.name.as_str()) {
@@ -566,13 +567,13 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn write_back(&mut self, destination: &str, value: &str) -> Result<(), Stop> {
-        let (destination, value) = (self.lookup_tensor(destination)?, self.lookup_tensor(value)?);
+    fn write_back(&mut self, target: &str, value: &str) -> Result<(), Stop> {
+        let (destination, value) = (self.lookup_tensor(target)?, self.lookup_tensor(value)?);
         let ty = self.graph.ty(destination).clone();
         if *self.graph.ty(value) != ty {
             return invalid(format!("{} is written over {ty}", self.graph.ty(value)));
         }
-        self.append(Op::Copy {}, &[destination, value], vec![ty], true, &Location::default())?;
+        self.append(Op::Copy {}, &[destination, value], vec![ty], true, &named(target))?;
         Ok(())
     }
 
@@ -666,11 +667,11 @@ impl<'a> Importer<'a> {
             // Gaps and repetitions are made with a storage of their own, which nothing else sees.
             return Ok(value);
         }
-        let sorted = self.append_one_at(Op::Permute { axes: axes.clone() }, &[value], at)?;
-        let copied = self.append_one_at(Op::Contiguous {}, &[sorted], at)?;
+        let sorted = self.append_one(Op::Permute { axes: axes.clone() }, &[value], at)?;
+        let copied = self.append_one(Op::Contiguous {}, &[sorted], at)?;
         let mut back = vec![0; axes.len()];
         axes.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
-        self.append_one_at(Op::Permute { axes: back }, &[copied], at)
+        self.append_one(Op::Permute { axes: back }, &[copied], at)
     }
 
     /// Writes the result of an op over its first argument; the op's own mutating form where it is one instruction.
@@ -692,17 +693,14 @@ impl<'a> Importer<'a> {
         let ty = self.graph.ty(destination).clone();
         let value = match self.graph.ty(value).dtype == ty.dtype {
             true => value,
-            false => self.append_one_at(Op::Point(crate::ops::PointFn::Cast(ty.dtype)), &[value], at)?,
+            false => self.append_one(Op::Point(crate::ops::PointFn::Cast(ty.dtype)), &[value], at)?,
         };
         let results = Op::Copy {}.infer(&[ty, self.graph.ty(value).clone()])?;
         Ok(self.append(Op::Copy {}, &[destination, value], results, true, at)?[0])
     }
 
-    pub fn append_one(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, Stop> {
-        self.append_one_at(op, operands, &Location::default())
-    }
-
-    fn append_one_at(&mut self, op: Op, operands: &[ValueId], at: &Location) -> Result<ValueId, Stop> {
+    /// Appends an instruction with one result.
+    pub fn append_one(&mut self, op: Op, operands: &[ValueId], at: &Location) -> Result<ValueId, Stop> {
         let types: Vec<TensorType> = operands.iter().map(|&operand| self.graph.ty(operand).clone()).collect();
         let results = op.infer(&types)?;
         Ok(self.append(op, operands, results, false, at)?[0])
@@ -863,6 +861,11 @@ impl<'a> Importer<'a> {
         }
         Ok(items)
     }
+}
+
+/// The place of what no line of the program asked for: the input or weight that it serves.
+fn named(name: &str) -> Location {
+    Location { text: name.chars().filter(|c| !c.is_control()).take(200).collect(), ..Location::default() }
 }
 
 /// Names of a node's outputs, in order; `None` for one that nothing can name.

@@ -186,7 +186,7 @@ fn generator(s: &mut Site) -> Result<(ValueId, u64), Stop> {
 pub fn count_draws(importer: &mut Importer) -> Result<(), Stop> {
     let Some((state, _)) = importer.randomness else { return Ok(()) };
     let at = Location { text: "the generator of random numbers".into(), ..Location::default() };
-    let runs = importer.append_one(Op::Select { axis: 0, index: 1 }, &[state])?;
+    let runs = importer.append_one(Op::Select { axis: 0, index: 1 }, &[state], &at)?;
     let one = importer.constant(Constant::scalar(DType::I64, 1));
     let ty = TensorType::scalar(DType::I64);
     importer.append(Op::Point(PointFn::Add), &[runs, one], vec![ty], true, &at)?;
