@@ -38,9 +38,11 @@
 
 mod attributes;
 mod lexer;
+mod loss;
 mod lower;
 pub mod onnx;
 mod parser;
+mod resize;
 mod sugar;
 pub mod pt2;
 mod syntax;

@@ -8,7 +8,7 @@ use super::promote::{self, Part};
 use super::schema::{self, Argument, Node};
 use super::storage;
 use crate::ir::{Constant, ConstantData, Graph, Location, ValueId};
-use crate::ops::{Class, Op, PointFn};
+use crate::ops::{Class, Op};
 use crate::source::words::is_identity;
 pub use crate::source::words::{Outputs, Stop, Words, axes_of, axis_of, invalid, non_negative, unsupported};
 use crate::types::{DType, Layout, TensorType};
