@@ -43,9 +43,11 @@
 mod attributes;
 mod folder;
 mod lexer;
+mod loss;
 mod lower;
 pub mod onnx;
 mod parser;
+mod resize;
 mod sugar;
 pub mod pt2;
 mod syntax;

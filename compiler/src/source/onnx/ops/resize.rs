@@ -1,10 +1,9 @@
 //! Interpolation onto other grids.
 
-use super::super::site::{Outputs, Site, Stop, Words, axes_of, invalid, non_negative};
+use super::super::site::{Outputs, Site, Words, axes_of, invalid, non_negative};
 use super::{Row, row_of};
-use crate::ir::ValueId;
-use crate::ops::{Float, NearestFn, Op, ResizeAxis, ResizeFn};
-use crate::types::MAX_ELEMENTS;
+use crate::ops::{Float, NearestFn, ResizeFn};
+use crate::source::resize::{Axis, finish, scaled_extent};
 
 pub const ROWS: &[Row] = &[
     row_of("Upsample", 7, |s| {
@@ -23,62 +22,6 @@ pub const ROWS: &[Row] = &[
     row_of("Resize", 11, resize),
 ];
 
-/// Where the positions of one output axis lie in the input.
-struct Axis {
-    extent: usize,
-    resized: usize,
-    /// Elements of the output for each of the input; not always their quotient.
-    scale: f64,
-    /// The part of the input that is taken, for `tf_crop_and_resize`.
-    crop: (f64, f64),
-}
-
-fn coordinates(source: [f64; 4], support: f64) -> ResizeAxis {
-    let [offset, numerator, denominator, shift] = source.map(f64::to_bits);
-    ResizeAxis { offset, numerator, denominator, shift, support: support.to_bits() }
-}
-
-impl Axis {
-    /// The transformation called `mode`.
-    fn transformation(&self, mode: &str, antialias: bool) -> Result<ResizeAxis, Stop> {
-        let (extent, resized) = (self.extent as f64, self.resized as f64);
-        // A quotient of extents is exact where a scale is not.
-        let (numerator, denominator) =
-            if (extent * self.scale - resized).abs() < 1e-9 { (extent, resized) } else { (1.0, self.scale) };
-        let support = if antialias && self.scale < 1.0 { 1.0 / self.scale } else { 1.0 };
-        let real = self.scale * extent;
-        let source = match mode {
-            "asymmetric" => [0.0, numerator, denominator, 0.0],
-            "half_pixel" => [0.5, numerator, denominator, -0.5],
-            "pytorch_half_pixel" if self.resized == 1 => [0.0, 0.0, 1.0, if real == 1.0 { -0.5 } else { 0.0 }],
-            "pytorch_half_pixel" => [0.5, numerator, denominator, -0.5],
-            "half_pixel_symmetric" => [0.5, numerator, denominator, extent / 2.0 * (1.0 - resized / real) - 0.5],
-            "align_corners" if real <= 1.0 => [0.0, 0.0, 1.0, 0.0],
-            "align_corners" => [0.0, extent - 1.0, real - 1.0, 0.0],
-            "tf_crop_and_resize" => {
-                let (start, end) = self.crop;
-                if real <= 1.0 {
-                    [0.0, 0.0, 1.0, (start + end) / 2.0 * (extent - 1.0)]
-                } else {
-                    [0.0, (end - start) * (extent - 1.0), real - 1.0, start * (extent - 1.0)]
-                }
-            }
-            "tf_half_pixel_for_nn" => [0.5, numerator, denominator, 0.0],
-            other => return invalid(format!("coordinate_transformation_mode {other:?} is not known")),
-        };
-        Ok(coordinates(source, support))
-    }
-}
-
-fn scaled_extent(extent: usize, scale: f64) -> Result<usize, Stop> {
-    let resized = (extent as f64 * scale).floor();
-    if (0.0..=MAX_ELEMENTS as f64).contains(&resized) {
-        Ok(resized as usize)
-    } else {
-        invalid(format!("a scale of {scale}"))
-    }
-}
-
 /// The older form: scales for every axis, the coordinate divided by the scale.
 fn by_scales(s: &mut Site, scales: Vec<f64>) -> Outputs {
     let x = s.input(0)?;
@@ -95,32 +38,7 @@ fn by_scales(s: &mut Site, scales: Vec<f64>) -> Outputs {
     for (&extent, &scale) in shape.iter().zip(&scales) {
         axes.push(Axis { extent, resized: scaled_extent(extent, scale)?, scale, crop: (0.0, 1.0) });
     }
-    finish(s, x, function, axes, "asymmetric", None, false)
-}
-
-fn finish(
-    s: &mut Site,
-    x: ValueId,
-    function: ResizeFn,
-    axes: Vec<Axis>,
-    mode: &str,
-    extrapolation: Option<Float>,
-    antialias: bool,
-) -> Outputs {
-    let shape = axes.iter().map(|axis| axis.resized).collect();
-    let crop = mode == "tf_crop_and_resize";
-    let axes: Vec<ResizeAxis> = axes
-        .iter()
-        .map(|axis| {
-            let whole = axis.crop == (0.0, 1.0) || !crop;
-            if axis.extent == axis.resized && axis.scale == 1.0 && whole {
-                Ok(coordinates([0.0, 1.0, 1.0, 0.0], 1.0))
-            } else {
-                axis.transformation(mode, antialias)
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(vec![s.one(Op::Resize { function, shape, axes, extrapolation }, &[x])?])
+    Ok(vec![finish(s, x, function, &axes, "asymmetric", None, false)?])
 }
 
 fn resize(s: &mut Site) -> Outputs {
@@ -198,5 +116,5 @@ fn resize(s: &mut Site) -> Outputs {
         _ => None,
     };
     let antialias = s.flag("antialias", false)?;
-    finish(s, x, function, axes, mode, extrapolation, antialias)
+    Ok(vec![finish(s, x, function, &axes, mode, extrapolation, antialias)?])
 }

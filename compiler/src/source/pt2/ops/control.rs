@@ -284,3 +284,45 @@ fn scan(s: &mut Site) -> Result<Vec<Item>, Stop> {
     let op = Op::Scan { trips, carried: inits.len(), sequences: xs.len(), results, shapes };
     control(s, op, &[inits, xs, args].concat(), vec![block])
 }
+
+/// A scan whose body is written by a row: from the carried values, one element of the sequence and what every trip sees to
+/// the next carried values and one element of each result. Results are the last carried values, then the stacked ones.
+pub fn over_sequence(
+    s: &mut Site,
+    trips: usize,
+    initial: &[ValueId],
+    sequence: ValueId,
+    seen: &[ValueId],
+    body: impl FnOnce(&mut Site, &[ValueId], ValueId, &[ValueId]) -> Result<Vec<ValueId>, Stop>,
+) -> Result<Vec<ValueId>, Stop> {
+    let mut element = s.ty(sequence);
+    element.shape.remove(0);
+    let importer = &mut s.importer;
+    let block = importer.graph.add_block();
+    importer.graph.add_param(block, TensorType::scalar(DType::I64), "");
+    let param = |importer: &mut super::super::import::Importer, ty: TensorType| importer.graph.add_param(block, ty, "");
+    let mut carried = Vec::with_capacity(initial.len());
+    for &value in initial {
+        let ty = importer.graph.ty(value).clone();
+        carried.push(param(importer, ty));
+    }
+    let x = param(importer, element);
+    let mut inside = Vec::with_capacity(seen.len());
+    for &value in seen {
+        let ty = importer.graph.ty(value).clone();
+        inside.push(param(importer, ty));
+        importer.placements.grow(&importer.graph);
+        importer.placements.alias(inside[inside.len() - 1], value);
+    }
+    importer.placements.grow(&importer.graph);
+    let outer = std::mem::replace(&mut importer.block, block);
+    let yields = body(s, &carried, x, &inside);
+    s.importer.block = outer;
+    let yields = yields?;
+    let stacked: Vec<TensorType> = yields.iter().skip(initial.len()).map(|&value| s.ty(value)).collect();
+    let (results, shapes) = stacked.into_iter().map(|ty| (ty.dtype, ty.shape)).unzip();
+    close(s, block, yields);
+    let op = Op::Scan { trips, carried: initial.len(), sequences: 1, results, shapes };
+    let items = control(s, op, &[initial, &[sequence], seen].concat(), vec![block])?;
+    tensors(&items)
+}

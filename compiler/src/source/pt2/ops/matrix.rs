@@ -79,6 +79,54 @@ pub const ROWS: &[Row] = &[
         "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False",
         attention,
     ),
+    row("bilinear.default", "input1 input2 weight bias=None", |s| {
+        let (a, b, weight) = (s.tensor("input1")?, s.tensor("input2")?, s.tensor("weight")?);
+        let &[out, left, right] = s.shape(weight).as_slice() else {
+            return invalid(format!("expected weights [out, left, right], found {}", s.ty(weight)));
+        };
+        let outer = s.shape(a);
+        let own = s.dtype(a);
+        let wide = promote::computed(own);
+        let (a, b, weight) = (s.cast(a, wide)?, s.cast(b, wide)?, s.cast(weight, wide)?);
+        let rows: usize = outer[..outer.len().saturating_sub(1)].iter().product();
+        let (a, b) = (s.reshape(a, &[rows, left])?, s.reshape(b, &[rows, 1, right])?);
+        let turned = s.permute(weight, &[1, 0, 2])?;
+        let matrix = s.reshape(turned, &[left, out * right])?;
+        let product = s.matmul(a, matrix)?;
+        let product = s.reshape(product, &[rows, out, right])?;
+        let product = s.mul(product, b)?;
+        let y = s.reduce(ReduceFn::Sum, product, &[2], false)?;
+        let mut y = s.reshape(y, &[&outer[..outer.len().saturating_sub(1)], &[out]].concat())?;
+        if let Some(bias) = s.tensor_opt("bias")? {
+            let bias = s.cast(bias, wide)?;
+            y = s.add(y, bias)?;
+        }
+        Ok(vec![s.cast(y, own)?])
+    }),
+    // Rows that are sorted by group, each group with a matrix of its own; how many rows each has is data. Every row is
+    // multiplied by every matrix and takes the product that is its own.
+    row("transformers.grouped_mm_fallback.default", "input weight offs", |s| {
+        let (x, weight, ends) = (s.tensor("input")?, s.tensor("weight")?, s.tensor("offs")?);
+        let (&[rows, _], &[groups, _, columns]) = (s.shape(x).as_slice(), s.shape(weight).as_slice()) else {
+            return invalid(format!("rows {} by matrices {}", s.ty(x), s.ty(weight)));
+        };
+        if groups == 0 || s.shape(ends) != [groups] {
+            return invalid(format!("ends {} of {groups} groups", s.ty(ends)));
+        }
+        let product = s.matmul(x, weight)?;
+        let product = s.permute(product, &[1, 0, 2])?;
+        let (number, ends) = (s.iota(DType::I64, rows, 0, 2)?, s.cast(ends, DType::I64)?);
+        let behind = s.binary(PointFn::Le, ends, number)?;
+        let behind = s.cast(behind, DType::I64)?;
+        let group = s.reduce(ReduceFn::Sum, behind, &[1], true)?;
+        let last = s.scalar(Number::Int(groups as i64 - 1), DType::I64);
+        let known = s.binary(PointFn::Le, group, last)?;
+        let group = s.binary(PointFn::Min, group, last)?;
+        let own = s.one(Op::GatherNd { batch_dims: 1 }, &[product, group])?;
+        let own = s.reshape(own, &[rows, columns])?;
+        let zero = s.scalar(Number::Int(0), s.dtype(own));
+        Ok(vec![s.select(known, own, zero)?])
+    }),
     row("_weight_norm.default", "v g dim=0", |s| {
         let (v, g, dim) = (s.tensor("v")?, s.tensor("g")?, s.int("dim")?);
         let rank = s.rank(v);

@@ -10,14 +10,18 @@ mod binary;
 mod control;
 mod convolution;
 mod copy;
+mod grid;
 mod index;
+mod loss;
 mod make;
 mod matrix;
 mod norm;
 mod number;
 mod pool;
 mod random;
+mod recurrent;
 mod reduce;
+mod resize;
 mod scatter;
 mod unary;
 mod view;
@@ -119,6 +123,10 @@ const FAMILIES: &[&[Row]] = &[
     index::ROWS,
     scatter::ROWS,
     random::ROWS,
+    recurrent::ROWS,
+    resize::ROWS,
+    grid::ROWS,
+    loss::ROWS,
 ];
 
 /// Ops that give other things than tensors, or take graphs.
@@ -147,7 +155,8 @@ pub fn find(target: &str) -> Result<Found, Stop> {
     if let Some(import) = ITEMS_BY_NAME.get(name) {
         return Ok(Found::Items(*import));
     }
-    let Some(name) = name.strip_prefix("aten.") else { return unsupported("the op is not known") };
+    // Ops of other namespaces keep their whole name.
+    let name = name.strip_prefix("aten.").unwrap_or(name);
     let (op, overload) = name.split_once('.').unwrap_or((name, "default"));
     if let Some(row) = BY_NAME.get(name) {
         // Some forms with `_` have overloads that the plain form has not, and are listed.

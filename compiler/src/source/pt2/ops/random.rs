@@ -121,12 +121,12 @@ fn dropout(s: &mut Site, whole: usize) -> Outputs {
     Ok(vec![scaled(s, x, kept, p)?])
 }
 
-fn kept(s: &mut Site, shape: &[usize], p: f64) -> Result<ValueId, Stop> {
+pub fn kept(s: &mut Site, shape: &[usize], p: f64) -> Result<ValueId, Stop> {
     let u = uniform(s, shape, DType::F32)?;
     s.with_number(PointFn::Ge, u, p)
 }
 
-fn scaled(s: &mut Site, x: ValueId, kept: ValueId, p: f64) -> Result<ValueId, Stop> {
+pub fn scaled(s: &mut Site, x: ValueId, kept: ValueId, p: f64) -> Result<ValueId, Stop> {
     let zero = s.scalar(Number::Int(0), s.dtype(x));
     if p == 1.0 {
         return s.with_number(PointFn::Mul, x, 0.0);

@@ -4,7 +4,7 @@ use super::super::site::{Number, Outputs, Site, Stop, Words, axis_of, invalid, n
 use super::unary::floating;
 use super::{Row, row};
 use crate::ir::ValueId;
-use crate::ops::{CumulativeFn, Op, PointFn, ReduceFn};
+use crate::ops::{CumulativeFn, Op, PointFn, ReduceFn, ScatterFn};
 use crate::types::DType;
 
 pub const ROWS: &[Row] = &[
@@ -126,6 +126,7 @@ pub const ROWS: &[Row] = &[
         }
         at(s, x, axis, (extent - 1) / 2, (extent - 1) / 2 + 1)
     }),
+    row("histc.default", "self bins=100 min=0 max=0", histogram),
     row("diff.default", "self n=1 dim=-1 prepend=None append=None", |s| {
         let mut x = s.tensor("self")?;
         let axis = axis_of(s.int("dim")?, s.rank(x))?;
@@ -285,7 +286,7 @@ fn variance(s: &mut Site, root: bool, with_mean: bool) -> Outputs {
     Ok(results)
 }
 
-/// The `p`-norm along axes.
+/// A norm, in the dtype asked for.
 fn norm(s: &mut Site, order: &str) -> Outputs {
     let given = s.tensor("self")?;
     let dtype = s.dtype_opt("dtype")?.unwrap_or(s.dtype(given));
@@ -295,33 +296,78 @@ fn norm(s: &mut Site, order: &str) -> Outputs {
     let x = s.cast(given, super::super::promote::computed(dtype))?;
     let p = s.numeral_opt(order)?.map_or(2.0, Number::as_f64);
     let (axes, keep) = (s.axes("dim", s.rank(x))?, s.flag("keepdim")?);
-    let y = match p {
+    let y = p_norm(s, x, p, &axes, keep)?;
+    Ok(vec![s.cast(y, dtype)?])
+}
+
+/// The `p`-norm along axes.
+pub fn p_norm(s: &mut Site, x: ValueId, p: f64, axes: &[usize], keep: bool) -> Result<ValueId, Stop> {
+    match p {
         2.0 => {
             let square = s.mul(x, x)?;
-            let sum = over(s, ReduceFn::Sum, square, &axes, keep)?;
-            s.unary(PointFn::Sqrt, sum)?
+            let sum = over(s, ReduceFn::Sum, square, axes, keep)?;
+            s.unary(PointFn::Sqrt, sum)
         }
         0.0 => {
             let truth = s.with_number(PointFn::Ne, x, 0.0)?;
             let count = s.cast(truth, s.dtype(x))?;
-            over(s, ReduceFn::Sum, count, &axes, keep)?
+            over(s, ReduceFn::Sum, count, axes, keep)
         }
         p => {
             let magnitude = s.unary(PointFn::Abs, x)?;
             if p == 1.0 {
-                over(s, ReduceFn::Sum, magnitude, &axes, keep)?
+                over(s, ReduceFn::Sum, magnitude, axes, keep)
             } else if p == f64::INFINITY {
-                over(s, ReduceFn::Max, magnitude, &axes, keep)?
+                over(s, ReduceFn::Max, magnitude, axes, keep)
             } else if p == f64::NEG_INFINITY {
-                over(s, ReduceFn::Min, magnitude, &axes, keep)?
+                over(s, ReduceFn::Min, magnitude, axes, keep)
             } else {
                 let power = s.with_number(PointFn::Pow, magnitude, p)?;
-                let sum = over(s, ReduceFn::Sum, power, &axes, keep)?;
-                s.with_number(PointFn::Pow, sum, 1.0 / p)?
+                let sum = over(s, ReduceFn::Sum, power, axes, keep)?;
+                s.with_number(PointFn::Pow, sum, 1.0 / p)
             }
         }
+    }
+}
+
+/// How many elements lie in each of `bins` intervals of one width; the last holds its end too.
+fn histogram(s: &mut Site) -> Outputs {
+    let x = s.tensor("self")?;
+    let (own, length) = (s.dtype(x), s.ty(x).len());
+    if !own.is_float() {
+        return super::super::site::unsupported(format!("a histogram of {own}"));
+    }
+    let bins = usize::try_from(s.int("bins")?).ok().filter(|&bins| (1..=1 << 24).contains(&bins));
+    let Some(bins) = bins else { return invalid("there is at least one bin") };
+    let wide = super::super::promote::computed(own);
+    let x = s.cast(x, wide)?;
+    let x = s.reshape(x, &[length])?;
+    let (low, high) = (s.float("min")?, s.float("max")?);
+    let (low, high) = if low != high {
+        (s.number(wide, low), s.number(wide, high))
+    } else if low != 0.0 || length == 0 {
+        (s.number(wide, low - 1.0), s.number(wide, high + 1.0))
+    } else {
+        // Without bounds they are the extremes; where these are equal, one less and one more.
+        let (low, high) = (s.reduce(ReduceFn::Min, x, &[0], false)?, s.reduce(ReduceFn::Max, x, &[0], false)?);
+        let same = s.binary(PointFn::Eq, low, high)?;
+        let (less, more) = (s.with_number(PointFn::Sub, low, 1.0)?, s.with_number(PointFn::Add, high, 1.0)?);
+        (s.select(same, less, low)?, s.select(same, more, high)?)
     };
-    Ok(vec![s.cast(y, dtype)?])
+    let (above, below) = (s.binary(PointFn::Ge, x, low)?, s.binary(PointFn::Le, x, high)?);
+    let inside = s.binary(PointFn::And, above, below)?;
+    let (distance, span) = (s.sub(x, low)?, s.sub(high, low)?);
+    let part = s.with_number(PointFn::Mul, distance, bins as f64)?;
+    let place = s.div(part, span)?;
+    let place = s.with_number(PointFn::Min, place, bins as f64 - 1.0)?;
+    // What lies outside goes to a bin of its own, which is cut off.
+    let outside = s.number(wide, bins as f64);
+    let place = s.select(inside, place, outside)?;
+    let place = s.cast(place, DType::I64)?;
+    let (empty, one) = (s.filled(DType::I64, &[bins + 1], 0.0)?, s.filled(DType::I64, &[length], 1.0)?);
+    let counts = s.one(Op::ScatterElements { axis: 0, function: ScatterFn::Add }, &[empty, place, one])?;
+    let counts = s.slice(counts, 0, 0, bins)?;
+    Ok(vec![s.cast(counts, own)?])
 }
 
 fn running(s: &mut Site, function: CumulativeFn) -> Outputs {
