@@ -73,7 +73,7 @@ impl Archive {
             let parts: Vec<&str> = name.split('/').collect();
             let plain = |part: &&str| !part.is_empty() && *part != "." && *part != ".." && !part.contains(['\\', '\0']);
             let [first, rest @ ..] = parts.as_slice() else { return wrong("it has no name".into()) };
-            if !parts.iter().all(|part| plain(part)) || rest.is_empty() {
+            if !parts.iter().all(plain) || rest.is_empty() {
                 return wrong("expected a path FOLDER/NAME without `..`".into());
             }
             match &folder {

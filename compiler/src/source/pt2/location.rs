@@ -18,7 +18,7 @@ pub fn location(metadata: &IndexMap<String, String>, name: &str) -> Location {
     };
     // Frames inside PyTorch itself, or in code that it made, say nothing about the program.
     let theirs = |file: &str| file.starts_with('<') || file.replace('\\', "/").contains("/torch/");
-    let innermost = frames().filter(|(file, _)| !theirs(file)).next_back();
+    let innermost = frames().rfind(|(file, _)| !theirs(file));
     let line = innermost.or_else(|| frames().next_back()).map(|(file, line)| {
         let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
         format!("{file}:{line}")
