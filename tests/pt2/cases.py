@@ -67,6 +67,16 @@ class AsStridedWrite(Case):
         return y, row + 0
 
 
+class AsStridedOfSameShape(Case):
+    """A view of the storage with the shape of the view it is taken of."""
+    def hold(self):
+        self.register_buffer("b", normal(3, 3).diagonal())
+    given = (lambda: normal(3),)
+    def forward(self, x):
+        v = self.b.as_strided((3,), (1,), 4); v *= x
+        return x + v
+
+
 class Diagonals(Case):
     """Two diagonals of one matrix are written, the matrix is read."""
     given = (lambda: normal(4, 5),)

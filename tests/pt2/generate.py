@@ -186,7 +186,8 @@ class Generator:
             self.env.update(zip(defines, parts))
         touches = (x,) if writing else defines
         floating = any(self.env[name].is_floating_point() for name in (x, *touches))
-        exact = not floating if row.exact == "ints" else bool(row.exact)
+        # A sum may stand in the source of a write, and is exact of integers alone.
+        exact = not floating if row.exact == "ints" or ".sum(" in text else bool(row.exact)
         self.check()
         self.statements.append(Statement(row.name, text, defines, touches, exact))
 

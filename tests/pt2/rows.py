@@ -204,7 +204,7 @@ def module(s: Scope, x: str, text: str) -> str:
 def condition(s: Scope, x: str, t: torch.Tensor) -> str:
     bodies = ["a.clone().mul_(2)", "a.clone().add_(1)", "a.clone().neg_().add_(a)", "a * 2", "a.clone().copy_(a * 3)", "a.clone().relu_()", "a - 1"]
     then, otherwise = s.rng.sample(bodies, 2)
-    return f"torch.cond({s.other(floats, nonempty)}.sum() > 0, lambda a: {then}, lambda a: {otherwise}, ({x},))"
+    return f"torch.cond({s.other(floats, nonempty)}.sum() > 0.05, lambda a: {then}, lambda a: {otherwise}, ({x},))"
 
 
 def pad(s: Scope, x: str, t: torch.Tensor) -> str:
