@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, PoolFn, ReduceFn, Window};
 use crate::source::windows::{average, beyond, extended, spatial};
@@ -18,9 +18,9 @@ pub const ROWS: &[Row] = &[
     row("max_pool1d_with_indices.default", MAX, |s| batched(s, 1, max_pool_indices)),
     row("max_pool2d_with_indices.default", MAX, |s| batched(s, 2, max_pool_indices)),
     row("max_pool3d_with_indices.default", MAX, |s| batched(s, 3, max_pool_indices)),
-    row("avg_pool1d.default", AVERAGE, |s| batched(s, 1, average_pool)),
-    row("avg_pool2d.default", AVERAGE, |s| batched(s, 2, average_pool)),
-    row("avg_pool3d.default", AVERAGE, |s| batched(s, 3, average_pool)),
+    wide("avg_pool1d.default", AVERAGE, |s| batched(s, 1, average_pool)),
+    wide("avg_pool2d.default", AVERAGE, |s| batched(s, 2, average_pool)),
+    wide("avg_pool3d.default", AVERAGE, |s| batched(s, 3, average_pool)),
     row("adaptive_avg_pool1d.default", "self output_size", |s| {
         batched(s, 1, |s, x, n| adaptive(s, x, n, ReduceFn::Mean))
     }),

@@ -90,8 +90,8 @@ pub const ROWS: &[Row] = &[
     row("masked_scatter.default", "self mask source", |s| {
         let (x, source) = (s.tensor("self")?, s.tensor("source")?);
         let mask = s.operand("mask", DType::Bool)?;
-        let shape = s.shape(x);
-        let mask = s.expand(mask, &shape)?;
+        let shape = crate::ops::shape::broadcast(&s.shape(x), &s.shape(mask))?;
+        let (x, mask) = (s.expand(x, &shape)?, s.expand(mask, &shape)?);
         let (length, available) = (s.ty(x).len(), s.ty(source).len());
         if available == 0 || length == 0 {
             return Ok(vec![s.one(Op::Contiguous {}, &[x])?]);

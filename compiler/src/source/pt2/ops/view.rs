@@ -350,12 +350,7 @@ fn mesh(s: &mut Site) -> Outputs {
         let mut along = vec![1; shape.len()];
         along[axis] = shape[axis];
         let column = s.one(Op::View { shape: along }, &[tensor])?;
-        let grid = s.expand(column, &shape)?;
-        let mut axes: Vec<usize> = (0..shape.len()).collect();
-        if turned {
-            axes.swap(0, 1);
-        }
-        grids.push(s.permute(grid, &axes)?);
+        grids.push(s.expand(column, &shape)?);
     }
     if turned {
         grids.swap(0, 1);
