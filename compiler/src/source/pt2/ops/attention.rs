@@ -85,10 +85,10 @@ fn attention(s: &mut Site) -> Outputs {
 /// Heads of keys that several heads of queries share, each seen once for each of them.
 fn shared_heads(s: &mut Site, query: ValueId, x: ValueId) -> Result<ValueId, Stop> {
     let (wanted, shape) = (s.shape(query), s.shape(x));
-    let (Some(place), true) = (shape.len().checked_sub(3), wanted.len() == shape.len()) else {
+    let (Some(place), Some(asked)) = (shape.len().checked_sub(3), wanted.len().checked_sub(3)) else {
         return invalid("heads of attention are the third axis from the end");
     };
-    let (heads, own) = (wanted[place], shape[place]);
+    let (heads, own) = (wanted[asked], shape[place]);
     if own == 0 || heads % own != 0 {
         return invalid(format!("{heads} heads share {own}"));
     }

@@ -28,13 +28,13 @@ pub const ROWS: &[Row] = &[
             quotient(s, mode)
         },
     ),
-    wide("floor_divide.default floor_divide.Scalar", "self other", |s| quotient(s, Some("floor"))),
+    wide("floor_divide.default floor_divide.Scalar floor_divide.Tensor", "self other", |s| quotient(s, Some("floor"))),
     row("remainder.Tensor remainder.Scalar remainder.Scalar_Tensor", "self other", |s| arithmetic(s, PointFn::Rem)),
     row("fmod.Tensor fmod.Scalar", "self other", |s| arithmetic(s, PointFn::Fmod)),
-    row("pow.Tensor_Tensor", "self exponent", power),
+    row("pow.Tensor_Tensor pow.Tensor", "self exponent", power),
     row("pow.Tensor_Scalar", "self exponent", power),
     row("pow.Scalar", "self exponent", power),
-    row("float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar", "self exponent", |s| {
+    row("float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar float_power.Tensor", "self exponent", |s| {
         let (x, exponent) = (s.operand("self", DType::F64)?, s.operand("exponent", DType::F64)?);
         Ok(vec![s.binary(PointFn::Pow, x, exponent)?])
     }),

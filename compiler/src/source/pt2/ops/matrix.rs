@@ -1,7 +1,7 @@
 //! Matrix products and what is made of them.
 
 use super::super::promote;
-use super::super::site::{Number, Outputs, Site, Words, axes_of, invalid};
+use super::super::site::{Number, Outputs, Site, Stop, Words, axes_of, invalid};
 use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn};
@@ -36,7 +36,10 @@ pub const ROWS: &[Row] = &[
     row("outer.default ger.default", "self vec2", |s| {
         let (a, b) = (s.tensor("self")?, s.tensor("vec2")?);
         let (a, b) = (s.unsqueeze(a, &[1])?, s.unsqueeze(b, &[0])?);
-        Ok(vec![s.mul(a, b)?])
+        let dtype = promote::common(s.dtype(a), s.dtype(b));
+        let (a, b) = (s.cast(a, dtype)?, s.cast(b, dtype)?);
+        let function = if dtype == DType::Bool { PointFn::And } else { PointFn::Mul };
+        Ok(vec![s.binary(function, a, b)?])
     }),
     row("linear.default", "input weight bias=None", |s| {
         let mut operands = vec![s.tensor("input")?, s.tensor("weight")?];
@@ -142,18 +145,14 @@ pub const ROWS: &[Row] = &[
     wide("cosine_similarity.default", "x1 x2 dim=1 eps=1e-08", |s| {
         let (a, b) = (s.tensor("x1")?, s.tensor("x2")?);
         let shape = crate::ops::shape::broadcast(&s.shape(a), &s.shape(b))?;
-        let axis = super::super::site::axis_of(s.int("dim")?, shape.len())?;
-        let (a, b, eps) = (s.expand(a, &shape)?, s.expand(b, &shape)?, s.float("eps")?);
-        let mut parts = Vec::new();
-        for x in [a, b] {
-            let square = s.mul(x, x)?;
-            let sum = s.reduce(ReduceFn::Sum, square, &[axis], true)?;
-            let norm = s.unary(PointFn::Sqrt, sum)?;
-            let norm = s.with_number(PointFn::Max, norm, eps)?;
-            parts.push(s.div(x, norm)?);
+        if shape.is_empty() {
+            // One number each: the sign of their product, by the same formula.
+            let (a, b) = (s.unsqueeze(a, &[0])?, s.unsqueeze(b, &[0])?);
+            return Ok(vec![cosine(s, a, b, 0)?]);
         }
-        let product = s.mul(parts[0], parts[1])?;
-        Ok(vec![s.reduce(ReduceFn::Sum, product, &[axis], false)?])
+        let axis = super::super::site::axis_of(s.int("dim")?, shape.len())?;
+        let (a, b) = (s.expand(a, &shape)?, s.expand(b, &shape)?);
+        Ok(vec![cosine(s, a, b, axis)?])
     }),
     wide("cross.default linalg_cross.default", "self other dim=-1", |s| {
         let (a, b) = (s.tensor("self")?, s.tensor("other")?);
@@ -177,6 +176,21 @@ pub const ROWS: &[Row] = &[
         Ok(vec![s.concat(&parts, axis)?])
     }),
 ];
+
+/// The product of two directions along an axis.
+fn cosine(s: &mut Site, a: ValueId, b: ValueId, axis: usize) -> Result<ValueId, Stop> {
+    let eps = s.float("eps")?;
+    let mut parts = Vec::new();
+    for x in [a, b] {
+        let square = s.mul(x, x)?;
+        let sum = s.reduce(ReduceFn::Sum, square, &[axis], true)?;
+        let norm = s.unary(PointFn::Sqrt, sum)?;
+        let norm = s.with_number(PointFn::Max, norm, eps)?;
+        parts.push(s.div(x, norm)?);
+    }
+    let product = s.mul(parts[0], parts[1])?;
+    s.reduce(ReduceFn::Sum, product, &[axis], false)
+}
 
 pub fn linear(s: &mut Site, operands: &[ValueId]) -> Outputs {
     // The op wants a matrix of weights; a vector has one row.

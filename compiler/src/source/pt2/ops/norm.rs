@@ -37,7 +37,10 @@ pub const ROWS: &[Row] = &[
         let (mean, var) = moments(s, wide, &axes)?;
         let eps = s.float("eps")?;
         let shifted = s.with_number(PointFn::Add, var, eps)?;
-        Ok(vec![y, mean, s.unary(PointFn::Rsqrt, shifted)?])
+        let root = s.unary(PointFn::Rsqrt, shifted)?;
+        // Statistics are as wide as the parameters.
+        let stored = s.tensor_opt("weight")?.map_or(s.dtype(x), |weight| s.dtype(weight));
+        Ok(vec![y, s.cast(mean, stored)?, s.cast(root, stored)?])
     }),
     row(
         "_native_batch_norm_legit_no_training.default",
@@ -53,6 +56,18 @@ pub const ROWS: &[Row] = &[
         "native_batch_norm.default _native_batch_norm_legit.default",
         "input weight bias running_mean running_var training momentum eps",
         native_batch_norm,
+    ),
+    row(
+        "_native_batch_norm_legit_functional.default",
+        "input weight bias running_mean running_var training momentum eps",
+        |s| {
+            // The new running statistics are results, and the old ones stay.
+            s.replace_by_copy("running_mean")?;
+            s.replace_by_copy("running_var")?;
+            let mut results = native_batch_norm(s)?;
+            results.extend([s.tensor("running_mean")?, s.tensor("running_var")?]);
+            Ok(results)
+        },
     ),
     row("_native_batch_norm_legit.no_stats", "input weight bias training momentum eps", native_batch_norm),
     row("native_group_norm.default", "input weight bias N C HxW group eps", |s| {

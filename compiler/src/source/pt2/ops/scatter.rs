@@ -142,6 +142,11 @@ pub const ROWS: &[Row] = &[
         let (x, source) = (s.tensor("self")?, s.tensor("src")?);
         let (shape, strides) = (s.sizes("size")?, s.sizes("stride")?);
         let offset = non_negative(&[s.int_opt("storage_offset")?.unwrap_or(0)], "an offset")?[0];
+        // Strides count in the bytes of the operand, whatever its own strides are.
+        let own = s.layout(x);
+        if !own.is_parallel(&crate::types::Layout { strides: crate::types::dense_strides(&own.shape), ..own.clone() }) {
+            return unsupported("strides over a tensor that is not contiguous");
+        }
         let base = s.one(Op::Contiguous {}, &[x])?;
         let part = s.one(Op::AsStrided { shape, strides, offset: Some(offset) }, &[base])?;
         s.write(part, source)?;

@@ -53,7 +53,7 @@ pub const ROWS: &[Row] = &[
         let kept = s.binary(PointFn::And, far, unknown)?;
         Ok(vec![s.select(kept, large, sum)?])
     }),
-    wide("ldexp.Tensor", "self other", |s| {
+    wide("ldexp.Tensor ldexp.default", "self other", |s| {
         let (x, y) = floats(s)?;
         let two = s.number(s.dtype(y), 2.0);
         let power = s.binary(PointFn::Pow, two, y)?;

@@ -9,7 +9,16 @@ use crate::types::DType;
 pub const ROWS: &[Row] = &[
     row("neg.default negative.default", "self", |s| kept(s, PointFn::Neg)),
     row("abs.default absolute.default", "self", |s| kept(s, PointFn::Abs)),
-    row("sign.default sgn.default", "self", |s| kept(s, PointFn::Sign)),
+    row("sign.default", "self", |s| kept(s, PointFn::Sign)),
+    row("sgn.default", "self", |s| {
+        let y = kept(s, PointFn::Sign)?[0];
+        if !s.dtype(y).is_float() {
+            return Ok(vec![y]);
+        }
+        // Unlike that of `sign`, the sign of what is no number is zero.
+        let (unknown, zero) = (s.unary(PointFn::IsNan, y)?, s.number(s.dtype(y), 0.0));
+        Ok(vec![s.select(unknown, zero, y)?])
+    }),
     row("floor.default", "self", |s| rounded(s, PointFn::Floor)),
     row("ceil.default", "self", |s| rounded(s, PointFn::Ceil)),
     row("trunc.default fix.default", "self", |s| rounded(s, PointFn::Trunc)),
@@ -60,6 +69,7 @@ pub const ROWS: &[Row] = &[
     wide("rad2deg.default", "self", |s| multiplied(s, 180.0 / std::f64::consts::PI)),
     row("square.default", "self", |s| {
         let x = s.tensor("self")?;
+        let x = if s.dtype(x) == DType::Bool { s.cast(x, DType::I64)? } else { x };
         Ok(vec![s.mul(x, x)?])
     }),
     row("logical_not.default", "self", |s| {
@@ -120,6 +130,9 @@ pub const ROWS: &[Row] = &[
 /// The dtype of the operand stays.
 fn kept(s: &mut Site, function: PointFn) -> Outputs {
     let x = s.tensor("self")?;
+    if s.dtype(x) == DType::Bool && function == PointFn::Sign {
+        return Ok(vec![s.one(crate::ops::Op::Contiguous {}, &[x])?]);
+    }
     Ok(vec![s.unary(function, x)?])
 }
 
@@ -159,7 +172,11 @@ pub fn expm1(s: &mut Site, x: ValueId) -> Result<ValueId, Stop> {
     let half = s.with_number(PointFn::Mul, x, 0.5)?;
     let (power, sine) = (s.unary(PointFn::Exp, half)?, s.unary(PointFn::Sinh, half)?);
     let product = s.mul(power, sine)?;
-    s.with_number(PointFn::Mul, product, 2.0)
+    let near = s.with_number(PointFn::Mul, product, 2.0)?;
+    // Far below zero nothing cancels, and the factors leave the range.
+    let power = s.unary(PointFn::Exp, x)?;
+    let (far, low) = (s.with_number(PointFn::Sub, power, 1.0)?, s.with_number(PointFn::Lt, x, -1.0)?);
+    s.select(low, far, near)
 }
 
 fn round_decimals(s: &mut Site) -> Outputs {
