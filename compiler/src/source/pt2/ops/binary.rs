@@ -89,7 +89,11 @@ pub const ROWS: &[Row] = &[
         let root = s.unary(PointFn::Sqrt, above)?;
         let length = s.mul(large, root)?;
         let zero = s.with_number(PointFn::Eq, large, 0.0)?;
-        Ok(vec![s.select(zero, large, length)?])
+        let length = s.select(zero, large, length)?;
+        // An infinite side makes the length infinite, whatever the other is.
+        let (a, b) = (s.unary(PointFn::IsInf, x)?, s.unary(PointFn::IsInf, y)?);
+        let (far, infinity) = (s.binary(PointFn::Or, a, b)?, s.number(dtype, f64::INFINITY));
+        Ok(vec![s.select(far, infinity, length)?])
     }),
     wide("logaddexp.default", "self other", |s| {
         let dtype = s.promoted(&["self", "other"])?;

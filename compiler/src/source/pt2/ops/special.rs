@@ -2,7 +2,7 @@
 
 use super::super::site::{Number, Site, Stop, Words, unsupported};
 use super::unary::floating;
-use super::{Row, row, view, wide};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn};
 use crate::types::DType;
@@ -86,10 +86,6 @@ pub const ROWS: &[Row] = &[
         let any = s.reduce(ReduceFn::Max, hits, &[rank], false)?;
         let any = s.cast(any, DType::Bool)?;
         Ok(vec![if invert { s.unary(PointFn::Not, any)? } else { any }])
-    }),
-    // Numbers are real here.
-    view("real.default positive.default conj.default resolve_conj.default resolve_neg.default", "self", |s| {
-        Ok(vec![s.tensor("self")?])
     }),
     row("conj_physical.default", "self", |s| {
         let x = s.tensor("self")?;

@@ -215,11 +215,13 @@ pub const ROWS: &[Row] = &[
     }),
     view("unfold.default", "self dimension size step", |s| {
         let mut x = s.tensor("self")?;
+        let sizes = super::super::site::non_negative(&[s.int("size")?, s.int("step")?], "a window")?;
         if s.rank(x) == 0 {
+            // A scalar has one window, without an axis that counts it.
             x = s.unsqueeze(x, &[0])?;
+            return Ok(vec![s.slice(x, 0, 0, sizes[0])?]);
         }
         let axis = s.axis("dimension", s.rank(x))?;
-        let sizes = super::super::site::non_negative(&[s.int("size")?, s.int("step")?], "a window")?;
         Ok(vec![s.one(Op::Unfold { axis, size: sizes[0], step: sizes[1] }, &[x])?])
     }),
     view("diagonal.default linalg_diagonal.default", "self|A offset=0 dim1=0 dim2=1", |s| {
