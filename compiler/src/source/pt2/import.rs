@@ -16,7 +16,7 @@ use super::schema::{
     self, Argument, ExportedProgram, InputSpec, Node, OptionalTensor, OutputSpec, SymBoolArgument, SymFloatArgument,
     SymInt, SymIntArgument, TensorMeta,
 };
-use super::site::{Number, Site, Stop, Value, invalid, plain, unsupported};
+use super::site::{Number, Site, Stop, Value, Words, invalid, plain, unsupported};
 use super::storage::{self, Storage, Storages};
 use super::symbol::{self, Unknown};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -600,13 +600,18 @@ impl<'a> Importer<'a> {
     fn node(&mut self, node: &'a Node, location: &Location) -> Result<(), Stop> {
         let fresh_from = self.graph.values.len();
         let items = match ops::find(&node.target)? {
-            ops::Found::Tensors { row, in_place } => {
+            ops::Found::Tensors { row, form } => {
                 let mut site = Site::new(self, node, Some(row), location.clone())?;
-                if !in_place && row.writes_itself() {
+                if form != ops::Form::InPlace && row.writes_itself() {
                     site.replace_by_copy(row.destination())?;
                 }
-                let mut results = (row.import)(&mut site)?;
-                if in_place && row.writes() {
+                let mut results = row.import(&mut site)?;
+                if form == ops::Form::Copy {
+                    for result in &mut results {
+                        *result = site.one(Op::Contiguous {}, &[*result])?;
+                    }
+                }
+                if form == ops::Form::InPlace && row.writes() {
                     let destination = site.tensor(row.destination())?;
                     let value = *results.first().ok_or_else(|| Stop::Invalid("there is nothing to write".into()))?;
                     results[0] = self.in_place(destination, value, location)?;

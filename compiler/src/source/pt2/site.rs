@@ -325,6 +325,32 @@ impl<'s, 'a> Site<'s, 'a> {
         Ok(promote::result(&parts))
     }
 
+    /// Runs a row on its tensors with halves as `f32`, and rounds what it gives.
+    pub fn widened(&mut self, import: fn(&mut Site<'s, 'a>) -> Outputs) -> Outputs {
+        let tensors = self.arguments.values().filter_map(|value| match value {
+            Value::Tensor(value) => Some(self.tensor_part(*value)),
+            _ => None,
+        });
+        let own = promote::result(&tensors.collect::<Vec<Part>>());
+        let wide = promote::computed(own);
+        if wide == own {
+            return import(self);
+        }
+        let given = self.arguments.clone();
+        for (name, value) in &given {
+            if let Value::Tensor(value) = *value
+                && promote::computed(self.dtype(value)) != self.dtype(value)
+            {
+                let value = self.cast(value, wide)?;
+                self.arguments.insert(name, Value::Tensor(value));
+            }
+        }
+        let results = import(self);
+        self.arguments = given;
+        let narrowed = results?.into_iter().map(|y| if self.dtype(y) == wide { self.cast(y, own) } else { Ok(y) });
+        narrowed.collect()
+    }
+
     /// The layout of a value in its storage, as the program has it at this point.
     pub fn layout(&self, value: ValueId) -> Layout {
         self.importer.placements.layout(value).clone()

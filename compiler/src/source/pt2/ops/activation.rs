@@ -2,7 +2,7 @@
 
 use super::super::site::{Number, Outputs, Site, Stop, Words, axis_of, invalid, unsupported};
 use super::unary::{expm1, float, floating};
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::PointFn;
 
@@ -24,7 +24,7 @@ pub const ROWS: &[Row] = &[
     }),
     row("mish.default", "self", |s| float(s, PointFn::Mish)),
     row("hardswish.default", "self", |s| float(s, PointFn::HardSwish)),
-    row("hardsigmoid.default", "self", |s| {
+    wide("hardsigmoid.default", "self", |s| {
         let x = floating(s)?;
         let sixth = s.with_number(PointFn::Mul, x, 1.0 / 6.0)?;
         let line = s.with_number(PointFn::Add, sixth, 0.5)?;
@@ -35,13 +35,13 @@ pub const ROWS: &[Row] = &[
         let (low, high) = (s.numeral("min_val")?, s.numeral("max_val")?);
         between(s, x, low, high)
     }),
-    row("leaky_relu.default", "self negative_slope=0.01", |s| {
+    wide("leaky_relu.default", "self negative_slope=0.01", |s| {
         let x = floating(s)?;
         let slope = s.float("negative_slope")?;
         let negative = s.with_number(PointFn::Mul, x, slope)?;
         where_positive(s, x, x, negative)
     }),
-    row("rrelu.default", "self lower=0.125 upper=0.3333333333333333 training=False generator=None", |s| {
+    wide("rrelu.default", "self lower=0.125 upper=0.3333333333333333 training=False generator=None", |s| {
         if s.flag("training")? {
             return unsupported("random slopes while training");
         }
@@ -50,7 +50,7 @@ pub const ROWS: &[Row] = &[
         let negative = s.with_number(PointFn::Mul, x, slope)?;
         where_positive(s, x, x, negative)
     }),
-    row("prelu.default", "self weight", |s| {
+    wide("prelu.default", "self weight", |s| {
         let (x, weight) = (s.tensor("self")?, s.tensor("weight")?);
         let rank = s.rank(x);
         let slope = if s.ty(weight).len() == 1 {
@@ -64,25 +64,25 @@ pub const ROWS: &[Row] = &[
         let negative = s.mul(x, slope)?;
         where_positive(s, x, x, negative)
     }),
-    row("elu.default", "self alpha=1 scale=1 input_scale=1", |s| {
+    wide("elu.default", "self alpha=1 scale=1 input_scale=1", |s| {
         let x = floating(s)?;
         let (alpha, scale, inner) = (s.float("alpha")?, s.float("scale")?, s.float("input_scale")?);
         let curve = curved(s, x, alpha, inner)?;
         let y = where_positive(s, x, x, curve)?[0];
         times(s, y, scale)
     }),
-    row("selu.default", "self", |s| {
+    wide("selu.default", "self", |s| {
         let x = floating(s)?;
         let curve = curved(s, x, 1.673_263_242_354_377_2, 1.0)?;
         let y = where_positive(s, x, x, curve)?[0];
         times(s, y, 1.050_700_987_355_480_5)
     }),
-    row("celu.default", "self alpha=1.0", |s| {
+    wide("celu.default", "self alpha=1.0", |s| {
         let (x, alpha) = (floating(s)?, s.float("alpha")?);
         let curve = curved(s, x, alpha, 1.0 / alpha)?;
         where_positive(s, x, x, curve)
     }),
-    row("softplus.default", "self beta=1 threshold=20", |s| {
+    wide("softplus.default", "self beta=1 threshold=20", |s| {
         let x = floating(s)?;
         let (beta, threshold) = (s.float("beta")?, s.float("threshold")?);
         let inner = times(s, x, beta)?[0];
@@ -91,7 +91,7 @@ pub const ROWS: &[Row] = &[
         let linear = s.with_number(PointFn::Gt, inner, threshold)?;
         Ok(vec![s.select(linear, x, soft)?])
     }),
-    row("log_sigmoid.default", "self", |s| {
+    wide("log_sigmoid.default", "self", |s| {
         let x = floating(s)?;
         let negative = s.unary(PointFn::Neg, x)?;
         let soft = s.unary(PointFn::Softplus, negative)?;
@@ -105,13 +105,13 @@ pub const ROWS: &[Row] = &[
         let below = s.binary(PointFn::Le, x, threshold)?;
         Ok(vec![s.select(below, value, x)?])
     }),
-    row("hardshrink.default", "self lambd=0.5", |s| {
+    wide("hardshrink.default", "self lambd=0.5", |s| {
         let (x, lambda) = (floating(s)?, s.float("lambd")?);
         let (low, high) = (s.with_number(PointFn::Ge, x, -lambda)?, s.with_number(PointFn::Le, x, lambda)?);
         let (inside, zero) = (s.binary(PointFn::And, low, high)?, s.scalar(Number::Int(0), s.dtype(x)));
         Ok(vec![s.select(inside, zero, x)?])
     }),
-    row("softshrink.default", "self lambd=0.5", |s| {
+    wide("softshrink.default", "self lambd=0.5", |s| {
         let (x, lambda) = (floating(s)?, s.float("lambd")?);
         let (low, high) = (s.with_number(PointFn::Lt, x, -lambda)?, s.with_number(PointFn::Gt, x, lambda)?);
         let (up, down) = (s.with_number(PointFn::Add, x, lambda)?, s.with_number(PointFn::Sub, x, lambda)?);
@@ -120,7 +120,7 @@ pub const ROWS: &[Row] = &[
         let right = s.select(high, down, nothing)?;
         Ok(vec![s.select(low, up, right)?])
     }),
-    row("glu.default", "self dim=-1", |s| {
+    wide("glu.default", "self dim=-1", |s| {
         let x = s.tensor("self")?;
         let axis = axis_of(s.int("dim")?, s.rank(x))?;
         let extent = s.shape(x)[axis];

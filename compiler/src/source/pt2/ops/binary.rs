@@ -2,7 +2,7 @@
 
 use super::super::promote;
 use super::super::site::{Number, Outputs, Site, Stop, Words, invalid, unsupported};
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::PointFn;
 use crate::types::DType;
@@ -10,7 +10,7 @@ use crate::types::DType;
 pub const ROWS: &[Row] = &[
     row("add.Tensor add.Scalar", "self other alpha=1", |s| sum(s, PointFn::Add)),
     row("sub.Tensor sub.Scalar subtract.Tensor subtract.Scalar", "self other alpha=1", |s| sum(s, PointFn::Sub)),
-    row("rsub.Tensor rsub.Scalar", "self other alpha=1", |s| {
+    wide("rsub.Tensor rsub.Scalar", "self other alpha=1", |s| {
         let dtype = s.promoted(&["self", "other"])?;
         let (x, other) = (s.operand("self", dtype)?, s.operand("other", dtype)?);
         let x = times_alpha(s, x, "alpha")?;
@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
     row("div.Tensor div.Scalar divide.Tensor divide.Scalar true_divide.Tensor true_divide.Scalar", "self other", |s| {
         quotient(s, None)
     }),
-    row(
+    wide(
         "div.Tensor_mode div.Scalar_mode divide.Tensor_mode divide.Scalar_mode",
         "self other rounding_mode=None",
         |s| {
@@ -28,14 +28,14 @@ pub const ROWS: &[Row] = &[
             quotient(s, mode)
         },
     ),
-    row("floor_divide.default floor_divide.Scalar floor_divide_.Tensor", "self other", |s| quotient(s, Some("floor"))),
+    wide("floor_divide.default floor_divide.Scalar floor_divide.Tensor", "self other", |s| quotient(s, Some("floor"))),
     row("remainder.Tensor remainder.Scalar remainder.Scalar_Tensor", "self other", |s| arithmetic(s, PointFn::Rem)),
     row("fmod.Tensor fmod.Scalar", "self other", |s| arithmetic(s, PointFn::Fmod)),
-    row("pow.Tensor_Tensor pow_.Tensor", "self exponent", power),
+    row("pow.Tensor_Tensor pow.Tensor", "self exponent", power),
     row("pow.Tensor_Scalar", "self exponent", power),
     row("pow.Scalar", "self exponent", power),
     row(
-        "float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar float_power_.Tensor",
+        "float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar float_power.Tensor",
         "self exponent",
         |s| {
             let (x, exponent) = (s.operand("self", DType::F64)?, s.operand("exponent", DType::F64)?);
@@ -80,8 +80,8 @@ pub const ROWS: &[Row] = &[
         "self other",
         |s| shift(s, PointFn::Shr),
     ),
-    row("atan2.default arctan2.default", "self other", arc_tangent),
-    row("hypot.default", "self other", |s| {
+    wide("atan2.default arctan2.default", "self other", arc_tangent),
+    wide("hypot.default", "self other", |s| {
         let dtype = s.promoted(&["self", "other"])?;
         let (x, y) = (s.operand("self", dtype)?, s.operand("other", dtype)?);
         // Scaled by the larger magnitude, so that squares do not overflow.
@@ -93,9 +93,13 @@ pub const ROWS: &[Row] = &[
         let root = s.unary(PointFn::Sqrt, above)?;
         let length = s.mul(large, root)?;
         let zero = s.with_number(PointFn::Eq, large, 0.0)?;
-        Ok(vec![s.select(zero, large, length)?])
+        let length = s.select(zero, large, length)?;
+        // An infinite side makes the length infinite, whatever the other is.
+        let (a, b) = (s.unary(PointFn::IsInf, x)?, s.unary(PointFn::IsInf, y)?);
+        let (far, infinity) = (s.binary(PointFn::Or, a, b)?, s.number(dtype, f64::INFINITY));
+        Ok(vec![s.select(far, infinity, length)?])
     }),
-    row("logaddexp.default", "self other", |s| {
+    wide("logaddexp.default", "self other", |s| {
         let dtype = s.promoted(&["self", "other"])?;
         let (x, y) = (s.operand("self", dtype)?, s.operand("other", dtype)?);
         let (large, distance) = (s.binary(PointFn::Max, x, y)?, s.sub(x, y)?);
@@ -109,7 +113,7 @@ pub const ROWS: &[Row] = &[
         let kept = s.binary(PointFn::And, same, infinite)?;
         Ok(vec![s.select(kept, large, y)?])
     }),
-    row("xlogy.Tensor xlogy.Scalar_Other xlogy.Scalar_Self special_xlogy.default", "self other", |s| {
+    wide("xlogy.Tensor xlogy.Scalar_Other xlogy.Scalar_Self special_xlogy.default", "self other", |s| {
         let dtype = floating(s.promoted(&["self", "other"])?);
         let (x, other) = (s.operand("self", dtype)?, s.operand("other", dtype)?);
         let log = s.unary(PointFn::Log, other)?;
@@ -131,7 +135,7 @@ pub const ROWS: &[Row] = &[
     }),
     row("addcmul.default", "self tensor1 tensor2 value=1", |s| addc(s, PointFn::Mul)),
     row("addcdiv.default", "self tensor1 tensor2 value=1", |s| addc(s, PointFn::Div)),
-    row("lerp.Scalar lerp.Tensor", "self end weight", |s| {
+    wide("lerp.Scalar lerp.Tensor", "self end weight", |s| {
         let dtype = s.promoted(&["self", "end"])?;
         let (start, end, weight) = (s.operand("self", dtype)?, s.operand("end", dtype)?, s.operand("weight", dtype)?);
         let distance = s.sub(end, start)?;
@@ -228,22 +232,39 @@ fn quotient(s: &mut Site, mode: Option<&str>) -> Outputs {
             let y = beside_number(s, dtype, PointFn::Div)?[0];
             Ok(vec![s.unary(PointFn::Trunc, y)?])
         }
+        Some("floor") if !dtype.is_float() => {
+            // Truncated, and one less where signs differ and something is left.
+            let (x, other) = operands(s, dtype)?;
+            let (y, rest) = (s.div(x, other)?, s.binary(PointFn::Fmod, x, other)?);
+            let off = differs(s, rest, other)?;
+            let less = s.with_number(PointFn::Sub, y, 1.0)?;
+            Ok(vec![s.select(off, less, y)?])
+        }
         Some("floor") => {
             let (x, other) = operands(s, dtype)?;
             // `(x - x mod y) / y` is whole; the plain quotient may have been rounded up to the next one.
-            let rest = s.binary(PointFn::Rem, x, other)?;
+            let rest = s.binary(PointFn::Fmod, x, other)?;
             let whole = s.sub(x, rest)?;
             let y = s.div(whole, other)?;
-            if !dtype.is_float() {
-                return Ok(vec![y]);
-            }
-            let rounded = s.unary(PointFn::Round, y)?;
-            // Where the remainder is not a number the quotient decides: infinities, and division by zero.
-            let (plain, zero) = (s.div(x, other)?, s.with_number(PointFn::Eq, other, 0.0)?);
-            Ok(vec![s.select(zero, plain, rounded)?])
+            let (off, less) = (differs(s, rest, other)?, s.with_number(PointFn::Sub, y, 1.0)?);
+            let y = s.select(off, less, y)?;
+            let floor = s.unary(PointFn::Floor, y)?;
+            let (part, more) = (s.sub(y, floor)?, s.with_number(PointFn::Add, floor, 1.0)?);
+            let near = s.with_number(PointFn::Gt, part, 0.5)?;
+            let y = s.select(near, more, floor)?;
+            let (plain, none) = (s.div(x, other)?, s.with_number(PointFn::Eq, other, 0.0)?);
+            Ok(vec![s.select(none, plain, y)?])
         }
         Some(other) => unsupported(format!("the rounding mode {other:?}")),
     }
+}
+
+/// Whether a remainder is there and has not the sign of the divisor.
+fn differs(s: &mut Site, rest: ValueId, divisor: ValueId) -> Result<ValueId, Stop> {
+    let (there, low) = (s.with_number(PointFn::Ne, rest, 0.0)?, s.with_number(PointFn::Lt, rest, 0.0)?);
+    let below = s.with_number(PointFn::Lt, divisor, 0.0)?;
+    let apart = s.binary(PointFn::Ne, low, below)?;
+    s.binary(PointFn::And, there, apart)
 }
 
 /// Exponents that are numbers stay numbers, so that squares are products.
@@ -329,7 +350,9 @@ fn arc_tangent(s: &mut Site) -> Outputs {
     let diagonal = s.select(behind, three, eighth)?;
     let opposite = s.unary(PointFn::Neg, diagonal)?;
     let diagonal = s.select(low, opposite, diagonal)?;
-    Ok(vec![s.select(far, diagonal, result)?])
+    let result = s.select(far, diagonal, result)?;
+    let unknown = s.unary(PointFn::IsNan, y)?;
+    Ok(vec![s.select(unknown, y, result)?])
 }
 
 /// `self + value * (tensor1 function tensor2)`.

@@ -382,6 +382,19 @@ fn padding(s: &mut Site, mode: &str) -> Outputs {
         around[rank - 1 - place] = (pair[0], pair[1]);
     }
     let given = x;
+    // What is taken away still counts where the rest is repeated or reflected.
+    if mode != "constant" && around.iter().any(|pair| pair.0.max(pair.1) > 0) {
+        for (axis, &(before, after)) in around.iter().enumerate() {
+            x = extended(s, x, axis, before.max(0) as usize, after.max(0) as usize, mode)?;
+            let extent = s.shape(x)[axis] as i64;
+            let (start, end) = ((-before).max(0), extent - (-after).max(0));
+            if start > end {
+                return invalid(format!("more than axis {axis} has is taken away"));
+            }
+            x = s.slice(x, axis, start as usize, end as usize)?;
+        }
+        return Ok(vec![x]);
+    }
     for (axis, &(before, after)) in around.iter().enumerate() {
         if before < 0 || after < 0 {
             let extent = s.shape(x)[axis] as i64;
@@ -401,15 +414,9 @@ fn padding(s: &mut Site, mode: &str) -> Outputs {
             given_or_copy(s, x, given)?
         }]);
     }
-    if mode == "constant" {
-        let value = s.numeral_opt("value")?.unwrap_or(Number::Int(0));
-        let value = s.scalar(value, s.dtype(x));
-        return Ok(vec![s.one(Op::Pad { before, after }, &[x, value])?]);
-    }
-    for axis in 0..rank {
-        x = extended(s, x, axis, before[axis], after[axis], mode)?;
-    }
-    Ok(vec![x])
+    let value = s.numeral_opt("value")?.unwrap_or(Number::Int(0));
+    let value = s.scalar(value, s.dtype(x));
+    Ok(vec![s.one(Op::Pad { before, after }, &[x, value])?])
 }
 
 fn given_or_copy(s: &mut Site, x: ValueId, given: ValueId) -> Result<ValueId, Stop> {

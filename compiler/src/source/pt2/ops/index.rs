@@ -24,8 +24,14 @@ pub const ROWS: &[Row] = &[
     }),
     row("gather.default", "self dim index sparse_grad=False", |s| {
         let (x, index) = (s.tensor("self")?, s.tensor("index")?);
-        if s.rank(x) == 0 {
-            return Ok(vec![s.one(Op::Contiguous {}, &[x])?]);
+        if s.rank(x) == 0 || s.ty(index).is_empty() {
+            // There is one element to take, or none.
+            let shape = s.shape(index);
+            if s.ty(index).is_empty() {
+                return Ok(vec![s.fresh(s.dtype(x), &shape, Number::Int(0))?]);
+            }
+            let wide = s.expand(x, &shape)?;
+            return Ok(vec![s.one(Op::Contiguous {}, &[wide])?]);
         }
         let axis = axis_of(s.int("dim")?, s.rank(x))?;
         let x = covered(s, x, index, axis)?;

@@ -154,7 +154,13 @@ pub const ROWS: &[Row] = &[
         "triplet_margin_loss.default",
         "anchor positive negative margin=1.0 p=2.0 eps=1e-06 swap=False reduction=1",
         |s| {
-            let ([anchor, positive, negative], own) = widened(s, ["anchor", "positive", "negative"])?;
+            let names = ["anchor", "positive", "negative"];
+            let own = s.promoted(&names)?;
+            // Differences of integers wrap, as they do there.
+            let wide = promote::computed(own);
+            let [anchor, positive, negative] = names.map(|name| s.operand(name, wide));
+            let (anchor, positive, negative) = (anchor?, positive?, negative?);
+            let own = if own.is_float() { own } else { DType::F32 };
             let (p, eps) = (s.float("p")?, s.float("eps")?);
             let near = between(s, anchor, positive, p, eps, false)?;
             let mut far = between(s, anchor, negative, p, eps, false)?;
@@ -277,7 +283,10 @@ fn distance(s: &mut Site, x: ValueId, y: ValueId) -> Result<ValueId, Stop> {
 
 /// The norm of the difference along the last axis; `eps` keeps it from zero.
 fn between(s: &mut Site, a: ValueId, b: ValueId, p: f64, eps: f64, keepdim: bool) -> Result<ValueId, Stop> {
-    let distance = s.sub(a, b)?;
+    let mut distance = s.sub(a, b)?;
+    if !s.dtype(distance).is_float() {
+        distance = s.cast(distance, DType::F32)?;
+    }
     let distance = s.with_number(PointFn::Add, distance, eps)?;
     let axis = s.rank(distance).checked_sub(1).ok_or_else(|| Stop::Invalid("a distance of scalars".into()))?;
     p_norm(s, distance, p, &[axis], keepdim)
@@ -396,9 +405,11 @@ fn multi_margin(s: &mut Site) -> Outputs {
     let own = s.dtype(x);
     let wide = promote::computed(own);
     let mut x = s.cast(x, wide)?;
-    let single = s.rank(x) == 1;
-    if single {
-        x = s.unsqueeze(x, &[0])?;
+    // The loss of one row has the shape of its target.
+    let single = s.rank(target) == 0;
+    if s.rank(x) < 2 {
+        let length = s.ty(x).len();
+        x = s.reshape(x, &[1, length])?;
     }
     let &[rows, classes] = s.shape(x).as_slice() else { return invalid(format!("expected rows, found {}", s.ty(x))) };
     let column = s.reshape(target, &[rows, 1])?;

@@ -160,7 +160,15 @@ fn counted(s: &mut Site, names: &[&str]) -> Outputs {
             return invalid(format!("from {start} to {end} in steps of {step}"));
         }
         let count = usize::try_from((span + step - step.signum()) / step).unwrap_or(usize::MAX);
-        return listed(s, dtype, count, |i| (i128::from(start) + step * i as i128) as f64);
+        if dtype.is_float() {
+            return listed(s, dtype, count, |i| (i128::from(start) + step * i as i128) as f64);
+        }
+        check_listed(count)?;
+        let size = dtype.size();
+        let bits = |i: usize| Number::Int((i128::from(start) + step * i as i128) as i64).bits(dtype);
+        let bytes = (0..count).flat_map(|i| bits(i).to_le_bytes().into_iter().take(size)).collect();
+        let constant = s.constant(TensorType::new(dtype, [count]), bytes)?;
+        return Ok(vec![s.one(Op::Contiguous {}, &[constant])?]);
     }
     let (start, end, step) = (start.as_f64(), end.as_f64(), step.as_f64());
     let count = ((end - start) / step).ceil();
@@ -173,10 +181,15 @@ fn counted(s: &mut Site, names: &[&str]) -> Outputs {
 /// The most elements that are counted out while importing.
 const MAX_LISTED: usize = 1 << 24;
 
-fn listed(s: &mut Site, dtype: DType, count: usize, element: impl Fn(usize) -> f64) -> Outputs {
+fn check_listed(count: usize) -> Result<(), Stop> {
     if count > MAX_LISTED {
         return unsupported(format!("{count} elements counted out, at most {MAX_LISTED}"));
     }
+    Ok(())
+}
+
+fn listed(s: &mut Site, dtype: DType, count: usize, element: impl Fn(usize) -> f64) -> Outputs {
+    check_listed(count)?;
     let elements: Vec<f64> = (0..count).map(element).collect();
     let constant = s.number_constant(dtype, &[count], &elements)?;
     Ok(vec![s.one(Op::Contiguous {}, &[constant])?])

@@ -6,10 +6,13 @@
 //! list of words.
 
 mod activation;
+mod arrange;
+mod attention;
 mod binary;
 mod control;
 mod convolution;
 mod copy;
+mod einsum;
 mod grid;
 mod index;
 mod loss;
@@ -23,6 +26,8 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod scatter;
+mod special;
+mod statistics;
 mod unary;
 mod view;
 
@@ -50,24 +55,31 @@ pub struct Row {
     /// `name.overload` of each, with spaces between.
     names: &'static str,
     arguments: &'static str,
-    pub import: Import,
+    import: Import,
     in_place: InPlace,
+    /// Whether halves are computed in `f32` and rounded at the end.
+    wide: bool,
 }
 
 type Import = fn(&mut Site<'_, '_>) -> Outputs;
 
 const fn row(names: &'static str, arguments: &'static str, import: Import) -> Row {
-    Row { names, arguments, import, in_place: InPlace::Writes }
+    Row { names, arguments, import, in_place: InPlace::Writes, wide: false }
+}
+
+/// A row of several steps, between which PyTorch does not round halves.
+const fn wide(names: &'static str, arguments: &'static str, import: Import) -> Row {
+    Row { names, arguments, import, in_place: InPlace::Writes, wide: true }
 }
 
 /// A row whose results are views.
 const fn view(names: &'static str, arguments: &'static str, import: Import) -> Row {
-    Row { names, arguments, import, in_place: InPlace::Sees }
+    Row { names, arguments, import, in_place: InPlace::Sees, wide: false }
 }
 
 /// A row that writes by itself.
 const fn effect(names: &'static str, arguments: &'static str, import: Import) -> Row {
-    Row { names, arguments, import, in_place: InPlace::Done }
+    Row { names, arguments, import, in_place: InPlace::Done, wide: false }
 }
 
 impl Row {
@@ -85,6 +97,11 @@ impl Row {
             let names = argument.split('=').next().unwrap_or(argument);
             names.split('|').any(|spelling| spelling == name).then(|| first(names))
         })
+    }
+
+    /// Turns a node into instructions.
+    pub fn import(&self, site: &mut Site<'_, '_>) -> Outputs {
+        if self.wide { site.widened(self.import) } else { (self.import)(site) }
     }
 
     /// Whether the form with `_` writes the result over the first argument.
@@ -117,6 +134,8 @@ const FAMILIES: &[&[Row]] = &[
     make::ROWS,
     reduce::ROWS,
     matrix::ROWS,
+    einsum::ROWS,
+    attention::ROWS,
     norm::ROWS,
     convolution::ROWS,
     pool::ROWS,
@@ -127,6 +146,9 @@ const FAMILIES: &[&[Row]] = &[
     resize::ROWS,
     grid::ROWS,
     loss::ROWS,
+    special::ROWS,
+    statistics::ROWS,
+    arrange::ROWS,
 ];
 
 /// Ops that give other things than tensors, or take graphs.
@@ -143,9 +165,19 @@ static ITEMS_BY_NAME: LazyLock<HashMap<&'static str, ItemImport>> = LazyLock::ne
     rows.flat_map(|(names, import)| names.split_whitespace().map(move |name| (name, *import))).collect()
 });
 
+/// How the name of an op is derived from that of its row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Itself,
+    /// `add_`.
+    InPlace,
+    /// `expand_copy`: results are views no more.
+    Copy,
+}
+
 /// What a target is.
 pub enum Found {
-    Tensors { row: &'static Row, in_place: bool },
+    Tensors { row: &'static Row, form: Form },
     Items(ItemImport),
 }
 
@@ -157,20 +189,23 @@ pub fn find(target: &str) -> Result<Found, Stop> {
     }
     // Ops of other namespaces keep their whole name.
     let name = name.strip_prefix("aten.").unwrap_or(name);
-    let (op, overload) = name.split_once('.').unwrap_or((name, "default"));
     if let Some(row) = BY_NAME.get(name) {
-        // Some forms with `_` have overloads that the plain form has not, and are listed.
-        return Ok(Found::Tensors { row, in_place: op.ends_with('_') && !op.ends_with("__") });
+        return Ok(Found::Tensors { row, form: Form::Itself });
     }
+    let (op, overload) = name.split_once('.').unwrap_or((name, "default"));
     // `__iand__` is Python's word for what others call `bitwise_and_`.
     let out_of_place = match op.strip_prefix("__i").and_then(|rest| rest.strip_suffix("__")) {
         Some(rest) => Some(format!("__{rest}__")),
         None => op.strip_suffix('_').map(str::to_string),
     };
     let row = out_of_place.and_then(|op| BY_NAME.get(format!("{op}.{overload}").as_str()));
-    match row {
-        Some(row) => Ok(Found::Tensors { row, in_place: true }),
-        None => unsupported("the op is not known"),
+    if let Some(row) = row {
+        return Ok(Found::Tensors { row, form: Form::InPlace });
+    }
+    let seen = op.strip_suffix("_copy").and_then(|op| BY_NAME.get(format!("{op}.{overload}").as_str()));
+    match seen {
+        Some(row) if row.in_place == InPlace::Sees => Ok(Found::Tensors { row, form: Form::Copy }),
+        _ => unsupported("the op is not known"),
     }
 }
 

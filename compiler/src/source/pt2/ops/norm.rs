@@ -1,8 +1,8 @@
 //! Normalisations and softmax.
 
 use super::super::promote;
-use super::super::site::{Number, Outputs, Site, Stop, Words, axis_of, invalid};
-use super::{Row, row};
+use super::super::site::{Number, Outputs, Site, Stop, Words, axis_of, invalid, non_negative};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Float, Op, PointFn, PoolFn, ReduceFn};
 use crate::types::DType;
@@ -39,7 +39,57 @@ pub const ROWS: &[Row] = &[
         let (mean, var) = moments(s, wide, &axes)?;
         let eps = s.float("eps")?;
         let shifted = s.with_number(PointFn::Add, var, eps)?;
-        Ok(vec![y, mean, s.unary(PointFn::Rsqrt, shifted)?])
+        let root = s.unary(PointFn::Rsqrt, shifted)?;
+        // Statistics are as wide as the parameters.
+        let stored = s.tensor_opt("weight")?.map_or(s.dtype(x), |weight| s.dtype(weight));
+        Ok(vec![y, s.cast(mean, stored)?, s.cast(root, stored)?])
+    }),
+    row(
+        "_native_batch_norm_legit_no_training.default",
+        "input weight bias running_mean running_var momentum eps",
+        |s| {
+            let y = batch_norm(s, false, 0.0)?[0];
+            // Nothing was measured.
+            let empty = s.fresh(DType::F32, &[0], Number::Int(0))?;
+            Ok(vec![y, empty, empty])
+        },
+    ),
+    row(
+        "native_batch_norm.default _native_batch_norm_legit.default",
+        "input weight bias running_mean running_var training momentum eps",
+        native_batch_norm,
+    ),
+    row(
+        "_native_batch_norm_legit_functional.default",
+        "input weight bias running_mean running_var training momentum eps",
+        |s| {
+            // The new running statistics are results, and the old ones stay.
+            s.replace_by_copy("running_mean")?;
+            s.replace_by_copy("running_var")?;
+            let mut results = native_batch_norm(s)?;
+            results.extend([s.tensor("running_mean")?, s.tensor("running_var")?]);
+            Ok(results)
+        },
+    ),
+    row("_native_batch_norm_legit.no_stats", "input weight bias training momentum eps", native_batch_norm),
+    row("native_group_norm.default", "input weight bias N C HxW group eps", |s| {
+        let (x, sizes) = (s.tensor("input")?, non_negative(&[s.int("N")?, s.int("C")?, s.int("HxW")?], "a size")?);
+        let groups = usize::try_from(s.int("group")?).ok().filter(|&groups| groups > 0 && sizes[1] % groups == 0);
+        let Some(groups) = groups else { return invalid(format!("group does not divide {} channels", sizes[1])) };
+        let (eps, own) = (s.float("eps")?, s.dtype(x));
+        let y = grouped(s, x, groups, eps)?[0];
+        let wide = s.cast(x, promote::computed(own))?;
+        let row = sizes[1] / groups * sizes[2];
+        let rows = s.reshape(wide, &[sizes[0], groups, row])?;
+        let (mean, var) = moments(s, rows, &[2])?;
+        let shifted = s.with_number(PointFn::Add, var, eps)?;
+        let root = s.unary(PointFn::Rsqrt, shifted)?;
+        let mut results = vec![y];
+        for statistic in [mean, root] {
+            let statistic = s.reshape(statistic, &[sizes[0], groups])?;
+            results.push(s.cast(statistic, own)?);
+        }
+        Ok(results)
     }),
     row("rms_norm.default", "input normalized_shape weight=None eps=None", |s| {
         let x = s.tensor("input")?;
@@ -65,7 +115,7 @@ pub const ROWS: &[Row] = &[
         let eps = s.float("eps")?;
         grouped(s, x, groups, eps)
     }),
-    row("local_response_norm.default", "input size alpha=0.0001 beta=0.75 k=1.0", |s| {
+    wide("local_response_norm.default", "input size alpha=0.0001 beta=0.75 k=1.0", |s| {
         let x = s.tensor("input")?;
         let (shape, c) = (s.shape(x), channels(s, x)?);
         let size = usize::try_from(s.int("size")?).ok().filter(|&size| size > 0);
@@ -164,6 +214,27 @@ fn batch_norm(s: &mut Site, training: bool, momentum: f64) -> Outputs {
     };
     let y = s.one(Op::BatchNorm { eps: Float::new(eps) }, &[x, scale, bias, mean, var])?;
     Ok(vec![s.cast(y, own)?])
+}
+
+/// The same with the statistics that were used: the mean and one over the root of the variance.
+fn native_batch_norm(s: &mut Site) -> Outputs {
+    let (training, momentum, eps) = (s.flag("training")?, s.float("momentum")?, s.float("eps")?);
+    let x = s.tensor("input")?;
+    let y = batch_norm(s, training, momentum)?[0];
+    if !training {
+        let empty = s.fresh(DType::F32, &[0], Number::Int(0))?;
+        return Ok(vec![y, empty, empty]);
+    }
+    let wide = s.cast(x, promote::computed(s.dtype(x)))?;
+    let axes: Vec<usize> = (0..s.rank(x)).filter(|&axis| axis != 1).collect();
+    let (mean, var) = moments(s, wide, &axes)?;
+    let shifted = s.with_number(PointFn::Add, var, eps)?;
+    let root = s.unary(PointFn::Rsqrt, shifted)?;
+    let mut results = vec![y];
+    for statistic in [mean, root] {
+        results.push(s.squeeze(statistic, &axes)?);
+    }
+    Ok(results)
 }
 
 /// Statistics for each sample and channel; running ones are the mean over samples.

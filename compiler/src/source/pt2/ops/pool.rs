@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::super::site::{Outputs, Site, Stop, Words, invalid, unsupported};
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, PoolFn, ReduceFn, Window};
 use crate::source::windows::{average, beyond, extended, spatial};
@@ -18,9 +18,11 @@ pub const ROWS: &[Row] = &[
     row("max_pool1d_with_indices.default", MAX, |s| batched(s, 1, max_pool_indices)),
     row("max_pool2d_with_indices.default", MAX, |s| batched(s, 2, max_pool_indices)),
     row("max_pool3d_with_indices.default", MAX, |s| batched(s, 3, max_pool_indices)),
-    row("avg_pool1d.default", AVERAGE, |s| batched(s, 1, average_pool)),
-    row("avg_pool2d.default", AVERAGE, |s| batched(s, 2, average_pool)),
-    row("avg_pool3d.default", AVERAGE, |s| batched(s, 3, average_pool)),
+    wide("avg_pool1d.default", AVERAGE, |s| batched(s, 1, average_pool)),
+    wide("avg_pool2d.default", AVERAGE, |s| batched(s, 2, average_pool)),
+    wide("avg_pool3d.default", AVERAGE, |s| batched(s, 3, average_pool)),
+    row("max_unpool2d.default", "self indices output_size", |s| unpool(s, 2)),
+    row("max_unpool3d.default", "self indices output_size stride padding", |s| unpool(s, 3)),
     row("adaptive_avg_pool1d.default", "self output_size", |s| {
         batched(s, 1, |s, x, n| adaptive(s, x, n, ReduceFn::Mean))
     }),
@@ -88,13 +90,27 @@ fn average_pool(s: &mut Site, x: ValueId, axes: usize) -> Outputs {
     if divisor == 0 {
         return invalid("divisor_override is zero");
     }
-    // The sum is the mean in which everything counts, times the size of the window.
+    if !s.dtype(x).is_float() {
+        // Sums are found from means of `f64`, which rounding repairs; quotients are truncated.
+        let own = s.dtype(x);
+        let wide = s.cast(x, DType::F64)?;
+        let sum = summed(s, wide, window, &beyond)?;
+        let sum = s.unary(PointFn::Round, sum)?;
+        let y = s.with_number(PointFn::Div, sum, divisor as f64)?;
+        return Ok(vec![s.cast(y, own)?]);
+    }
+    let sum = summed(s, x, window, &beyond)?;
+    Ok(vec![s.with_number(PointFn::Div, sum, divisor as f64)?])
+}
+
+/// The sum over windows: the mean in which everything counts, times the size of the window.
+fn summed(s: &mut Site, x: ValueId, window: Window, beyond: &[usize]) -> Result<ValueId, Stop> {
     let size: f64 = window.kernel.iter().map(|&extent| extent as f64).product();
-    let pads_end = extended(window.pads_end, &beyond);
+    let pads_end = extended(window.pads_end, beyond);
     let Window { kernel, strides, pads_begin, dilations, .. } = window;
     let function = PoolFn::Average { count_padding: true };
     let mean = s.one(Op::Pool { function, kernel, strides, pads_begin, pads_end, dilations }, &[x])?;
-    Ok(vec![s.with_number(PointFn::Mul, mean, size / divisor as f64)?])
+    s.with_number(PointFn::Mul, mean, size)
 }
 
 /// Cell `i` of an axis of `n` cells covers `floor(i e / n)` to `ceil((i + 1) e / n)` of `e` elements.
@@ -194,4 +210,23 @@ fn adaptive_max(s: &mut Site, axes: usize) -> Outputs {
     let places = s.concat(&found, outer.len())?;
     let shape = [outer.as_slice(), &cells].concat();
     Ok(vec![y, s.reshape(places, &shape)?])
+}
+
+/// Elements put back at the positions within their channel that pooling gave; zeros elsewhere.
+fn unpool(s: &mut Site, axes: usize) -> Outputs {
+    let (x, indices) = (s.tensor("self")?, s.tensor("indices")?);
+    let extents = s.per_axis("output_size", axes)?;
+    let shape = s.shape(x);
+    let Some(outer) = shape.len().checked_sub(axes).filter(|&outer| outer > 0 && shape == s.shape(indices)) else {
+        return invalid(format!("{} at positions {}", s.ty(x), s.ty(indices)));
+    };
+    let rows: usize = shape[..outer].iter().product();
+    let count: usize = shape[outer..].iter().product();
+    let image = extents.iter().try_fold(1usize, |image, &extent| image.checked_mul(extent));
+    let Some(image) = image else { return invalid(format!("an image of {extents:?}")) };
+    let (x, indices) = (s.reshape(x, &[rows, count])?, s.reshape(indices, &[rows, count])?);
+    let empty = s.fresh(s.dtype(x), &[rows, image], super::super::site::Number::Int(0))?;
+    let function = crate::ops::ScatterFn::Assign;
+    let y = s.one(Op::ScatterElements { axis: 1, function }, &[empty, indices, x])?;
+    Ok(vec![s.reshape(y, &[&shape[..outer], &extents].concat())?])
 }

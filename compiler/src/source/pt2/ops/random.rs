@@ -78,7 +78,7 @@ pub const ROWS: &[Row] = &[
         let hit = s.binary(PointFn::Lt, u, p)?;
         Ok(vec![s.cast(hit, dtype)?])
     }),
-    row("bernoulli.p bernoulli_.float", "self p=0.5 generator=None", |s| {
+    row("bernoulli.p bernoulli.float", "self p=0.5 generator=None", |s| {
         let (shape, dtype) = as_operand(s)?;
         let p = s.float("p")?;
         let u = uniform(s, &shape, DType::F32)?;

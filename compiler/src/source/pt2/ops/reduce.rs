@@ -1,8 +1,9 @@
 //! Reductions, searches along an axis, running sums.
 
+use super::super::promote;
 use super::super::site::{Number, Outputs, Site, Stop, Words, axis_of, invalid, non_negative, unsupported};
 use super::unary::floating;
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{CumulativeFn, Op, PointFn, ReduceFn, ScatterFn};
 use crate::types::DType;
@@ -31,10 +32,13 @@ pub const ROWS: &[Row] = &[
         let Some(new) = shape.len().checked_sub(size.len()) else { return invalid("a sum has fewer axes") };
         let axes = (0..shape.len()).filter(|&axis| axis < new || (size[axis - new] == 1 && shape[axis] != 1));
         let axes: Vec<usize> = axes.collect();
+        let to = if s.dtype(x).is_float() { s.dtype(x) } else { DType::I64 };
         if axes.is_empty() {
-            return Ok(vec![x]);
+            return if size.is_empty() { Ok(vec![s.cast(x, to)?]) } else { Ok(vec![x]) };
         }
+        let x = s.cast(x, promote::computed(to))?;
         let sum = s.reduce(ReduceFn::Sum, x, &axes, true)?;
+        let sum = s.cast(sum, to)?;
         Ok(vec![s.reshape(sum, &size)?])
     }),
     row("amax.default", "self dim=[] keepdim=False", |s| extreme(s, ReduceFn::Max)),
@@ -78,25 +82,19 @@ pub const ROWS: &[Row] = &[
         |s| norm(s, "p"),
     ),
     row("linalg_vector_norm.default", "self|x ord=2 dim=None keepdim=False dtype=None", |s| norm(s, "ord")),
-    row("logsumexp.default special_logsumexp.default", "self dim keepdim=False", |s| {
+    wide("logsumexp.default special_logsumexp.default", "self dim keepdim=False", |s| {
         let x = floating(s)?;
         let (axes, keepdim) = (s.axes("dim", s.rank(x))?, s.flag("keepdim")?);
-        let largest = over(s, ReduceFn::Max, x, &axes, true)?;
-        // Infinite maxima are no place to measure from.
-        let magnitude = s.unary(PointFn::Abs, largest)?;
-        let (far, zero) = (s.with_number(PointFn::Eq, magnitude, f64::INFINITY)?, s.scalar(Number::Int(0), s.dtype(x)));
-        let from = s.select(far, zero, largest)?;
-        let distance = s.sub(x, from)?;
-        let power = s.unary(PointFn::Exp, distance)?;
-        let sum = over(s, ReduceFn::Sum, power, &axes, true)?;
-        let log = s.unary(PointFn::Log, sum)?;
-        let y = s.add(log, from)?;
-        if keepdim || axes.is_empty() { Ok(vec![y]) } else { Ok(vec![s.squeeze(y, &axes)?]) }
+        Ok(vec![log_sum_exp(s, x, &axes, keepdim)?])
     }),
     row("cumsum.default", "self dim dtype=None", |s| running(s, CumulativeFn::Sum)),
     row("cumprod.default", "self dim dtype=None", |s| running(s, CumulativeFn::Prod)),
     row("topk.default", "self k dim=-1 largest=True sorted=True", |s| {
         let (x, k) = (s.tensor("self")?, non_negative(&[s.int("k")?], "k")?[0]);
+        if s.rank(x) == 0 && k <= 1 {
+            let place = s.fresh(DType::I64, &[], Number::Int(0))?;
+            return Ok(vec![s.one(Op::Contiguous {}, &[x])?, place]);
+        }
         let axis = axis_of(s.int("dim")?, s.rank(x))?;
         s.apply(Op::TopK { k, axis, largest: s.flag("largest")?, sorted: true }, &[x])
     }),
@@ -111,7 +109,7 @@ pub const ROWS: &[Row] = &[
     }),
     row("kthvalue.default", "self k dim=-1 keepdim=False", |s| {
         let (x, k) = (s.tensor("self")?, non_negative(&[s.int("k")?], "k")?[0]);
-        let axis = axis_of(s.int("dim")?, s.rank(x))?;
+        let axis = s.axis("dim", s.rank(x))?;
         if k == 0 {
             return invalid("k counts from 1");
         }
@@ -119,20 +117,26 @@ pub const ROWS: &[Row] = &[
     }),
     row("median.dim", "self dim keepdim=False", |s| {
         let x = s.tensor("self")?;
-        let axis = axis_of(s.int("dim")?, s.rank(x))?;
-        let extent = s.shape(x)[axis];
+        let axis = s.axis("dim", s.rank(x))?;
+        let extent = s.shape(x).get(axis).copied().unwrap_or(1);
         if extent == 0 {
             return invalid("an axis without elements has no median");
         }
         at(s, x, axis, (extent - 1) / 2, (extent - 1) / 2 + 1)
     }),
+    row("median.default", "self", |s| {
+        let x = s.tensor("self")?;
+        let length = s.ty(x).len();
+        if length == 0 {
+            let nan = Number::Float(f64::NAN);
+            return Ok(vec![s.fresh(s.dtype(x), &[], nan)?]);
+        }
+        let flat = s.reshape(x, &[length])?;
+        Ok(vec![ranked(s, flat, 0, (length - 1) / 2, (length - 1) / 2 + 1, false)?[0]])
+    }),
     row("histc.default", "self bins=100 min=0 max=0", histogram),
     row("diff.default", "self n=1 dim=-1 prepend=None append=None", |s| {
         let mut x = s.tensor("self")?;
-        let axis = axis_of(s.int("dim")?, s.rank(x))?;
-        let around = [s.tensor_opt("prepend")?, Some(x), s.tensor_opt("append")?];
-        let parts: Vec<ValueId> = around.into_iter().flatten().collect();
-        x = s.concat(&parts, axis)?;
         let n = s.int("n")?;
         if !(0..=64).contains(&n) {
             return unsupported(format!("{n} differences"));
@@ -140,6 +144,10 @@ pub const ROWS: &[Row] = &[
         if n == 0 {
             return Ok(vec![s.one(Op::Contiguous {}, &[x])?]);
         }
+        let axis = axis_of(s.int("dim")?, s.rank(x))?;
+        let around = [s.tensor_opt("prepend")?, Some(x), s.tensor_opt("append")?];
+        let parts: Vec<ValueId> = around.into_iter().flatten().collect();
+        x = s.concat(&parts, axis)?;
         for _ in 0..n {
             let extent = s.shape(x)[axis];
             let (low, high) =
@@ -150,6 +158,21 @@ pub const ROWS: &[Row] = &[
         Ok(vec![x])
     }),
 ];
+
+/// The logarithm of the sum of exponentials, measured from the largest.
+pub fn log_sum_exp(s: &mut Site, x: ValueId, axes: &[usize], keepdim: bool) -> Result<ValueId, Stop> {
+    let largest = over(s, ReduceFn::Max, x, axes, true)?;
+    // Infinite maxima are no place to measure from.
+    let magnitude = s.unary(PointFn::Abs, largest)?;
+    let (far, zero) = (s.with_number(PointFn::Eq, magnitude, f64::INFINITY)?, s.scalar(Number::Int(0), s.dtype(x)));
+    let from = s.select(far, zero, largest)?;
+    let distance = s.sub(x, from)?;
+    let power = s.unary(PointFn::Exp, distance)?;
+    let sum = over(s, ReduceFn::Sum, power, axes, true)?;
+    let log = s.unary(PointFn::Log, sum)?;
+    let y = s.add(log, from)?;
+    if keepdim || axes.is_empty() { Ok(y) } else { s.squeeze(y, axes) }
+}
 
 /// A reduction; over no axis a copy.
 pub fn over(s: &mut Site, function: ReduceFn, x: ValueId, axes: &[usize], keepdim: bool) -> Result<ValueId, Stop> {
@@ -177,7 +200,7 @@ fn reduced_as(s: &mut Site, x: ValueId, function: ReduceFn, dtype: Option<DType>
         _ if function == ReduceFn::Mean => return invalid(format!("the mean of {own}")),
         _ => DType::I64,
     });
-    let computed = super::super::promote::computed(result);
+    let computed = promote::computed(result);
     let x = s.cast(x, computed)?;
     let axes = s.axes("dim", s.rank(x))?;
     let y = over(s, function, x, &axes, keepdim(s)?)?;
@@ -262,7 +285,7 @@ fn variance(s: &mut Site, root: bool, with_mean: bool) -> Outputs {
     if !dtype.is_float() {
         return invalid(format!("the variance of {dtype}"));
     }
-    let x = s.cast(given, super::super::promote::computed(dtype))?;
+    let x = s.cast(given, promote::computed(dtype))?;
     let (axes, keep) = (s.axes("dim", s.rank(x))?, keepdim(s)?);
     let correction = match s.has("unbiased") {
         true => f64::from(u8::from(s.flag("unbiased")?)),
@@ -293,7 +316,7 @@ fn norm(s: &mut Site, order: &str) -> Outputs {
     if !dtype.is_float() {
         return invalid(format!("the norm of {dtype}"));
     }
-    let x = s.cast(given, super::super::promote::computed(dtype))?;
+    let x = s.cast(given, promote::computed(dtype))?;
     let p = s.numeral_opt(order)?.map_or(2.0, Number::as_f64);
     let (axes, keep) = (s.axes("dim", s.rank(x))?, s.flag("keepdim")?);
     let y = p_norm(s, x, p, &axes, keep)?;
@@ -339,7 +362,7 @@ fn histogram(s: &mut Site) -> Outputs {
     }
     let bins = usize::try_from(s.int("bins")?).ok().filter(|&bins| (1..=1 << 24).contains(&bins));
     let Some(bins) = bins else { return invalid("there is at least one bin") };
-    let wide = super::super::promote::computed(own);
+    let wide = promote::computed(own);
     let x = s.cast(x, wide)?;
     let x = s.reshape(x, &[length])?;
     let (low, high) = (s.float("min")?, s.float("max")?);
@@ -395,10 +418,20 @@ fn sorted(s: &mut Site) -> Outputs {
 
 /// The element at a place of the ascending order.
 fn at(s: &mut Site, x: ValueId, axis: usize, from: usize, k: usize) -> Outputs {
-    if k > s.shape(x)[axis] {
-        return invalid(format!("place {k} of an axis of {}", s.shape(x)[axis]));
-    }
     let keep = s.flag("keepdim")?;
+    if s.rank(x) == 0 && k == 1 {
+        let place = s.fresh(DType::I64, &[], Number::Int(0))?;
+        return Ok(vec![s.one(Op::Contiguous {}, &[x])?, place]);
+    }
+    ranked(s, x, axis, from, k, keep)
+}
+
+/// Element `from` of the `k` least along an axis, and its position.
+fn ranked(s: &mut Site, x: ValueId, axis: usize, from: usize, k: usize, keep: bool) -> Outputs {
+    let extent = s.shape(x).get(axis).copied().unwrap_or(0);
+    if k > extent {
+        return invalid(format!("place {k} of an axis of {extent}"));
+    }
     let least = s.apply(Op::TopK { k, axis, largest: false, sorted: true }, &[x])?;
     let mut results = Vec::with_capacity(2);
     for value in least {

@@ -77,6 +77,19 @@ pub const ROWS: &[Row] = &[
         let source = s.operand("src", dtype)?;
         Ok(vec![scatter(s, from, index, source, function)?])
     }),
+    row("index_reduce.default", "self dim index source reduce include_self=True", |s| {
+        let function = match s.text("reduce")? {
+            "prod" => ScatterFn::Mul,
+            "amax" => ScatterFn::Max,
+            "amin" => ScatterFn::Min,
+            other => return unsupported(format!("the reduction {other:?}")),
+        };
+        if !s.flag("include_self")? {
+            return unsupported("a reduction without what was there");
+        }
+        let source = s.tensor("source")?;
+        along(s, source, function)
+    }),
     row("put.default", "self index source accumulate=False", |s| {
         let (x, index) = (s.tensor("self")?, s.tensor("index")?);
         let source = s.operand("source", s.dtype(x))?;
@@ -84,14 +97,16 @@ pub const ROWS: &[Row] = &[
         let (shape, length, count) = (s.shape(x), s.ty(x).len(), s.ty(index).len());
         let (flat, index, source) =
             (s.reshape(x, &[length])?, s.reshape(index, &[count])?, s.reshape(source, &[count])?);
+        let (flat, source, function, own) = truths(s, flat, source, function)?;
         let y = s.one(Op::ScatterElements { axis: 0, function }, &[flat, index, source])?;
+        let y = s.cast(y, own)?;
         Ok(vec![s.reshape(y, &shape)?])
     }),
     row("masked_scatter.default", "self mask source", |s| {
         let (x, source) = (s.tensor("self")?, s.tensor("source")?);
         let mask = s.operand("mask", DType::Bool)?;
-        let shape = s.shape(x);
-        let mask = s.expand(mask, &shape)?;
+        let shape = crate::ops::shape::broadcast(&s.shape(x), &s.shape(mask))?;
+        let (x, mask) = (s.expand(x, &shape)?, s.expand(mask, &shape)?);
         let (length, available) = (s.ty(x).len(), s.ty(source).len());
         if available == 0 || length == 0 {
             return Ok(vec![s.one(Op::Contiguous {}, &[x])?]);
@@ -142,6 +157,11 @@ pub const ROWS: &[Row] = &[
         let (x, source) = (s.tensor("self")?, s.tensor("src")?);
         let (shape, strides) = (s.sizes("size")?, s.sizes("stride")?);
         let offset = non_negative(&[s.int_opt("storage_offset")?.unwrap_or(0)], "an offset")?[0];
+        // Strides count in the bytes of the operand, whatever its own strides are.
+        let own = s.layout(x);
+        if !own.is_parallel(&crate::types::Layout { strides: crate::types::dense_strides(&own.shape), ..own.clone() }) {
+            return unsupported("strides over a tensor that is not contiguous");
+        }
         let base = s.one(Op::Contiguous {}, &[x])?;
         let part = s.one(Op::AsStrided { shape, strides, offset: Some(offset) }, &[base])?;
         s.write(part, source)?;
@@ -158,6 +178,7 @@ fn index_put(s: &mut Site, function: ScatterFn) -> Outputs {
     {
         return masked_put(s, x, mask, values, indices.len(), function);
     }
+    let (x, values, function, own) = truths(s, x, values, function)?;
     let at = places(s, x, &indices)?;
     // The value broadcasts to the shape that reading there would give.
     let picked = Op::GatherNd { batch_dims: 0 }.infer(&[s.ty(at.turned), s.ty(at.coordinates)])?;
@@ -167,7 +188,27 @@ fn index_put(s: &mut Site, function: ScatterFn) -> Outputs {
     let y = s.one(Op::ScatterNd { function }, &[at.turned, at.coordinates, updates])?;
     let mut back = vec![0; at.order.len()];
     at.order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
-    Ok(vec![s.permute(y, &back)?])
+    let y = s.permute(y, &back)?;
+    Ok(vec![s.cast(y, own)?])
+}
+
+/// Truths are combined as numbers: a sum is their largest, a product their least. The last result is the dtype to go back to.
+fn truths(
+    s: &mut Site,
+    x: ValueId,
+    values: ValueId,
+    function: ScatterFn,
+) -> Result<(ValueId, ValueId, ScatterFn, DType), Stop> {
+    let own = s.dtype(x);
+    if own != DType::Bool || function == ScatterFn::Assign {
+        return Ok((x, values, function, own));
+    }
+    let function = match function {
+        ScatterFn::Add => ScatterFn::Max,
+        ScatterFn::Mul => ScatterFn::Min,
+        other => other,
+    };
+    Ok((s.cast(x, DType::U8)?, s.cast(values, DType::U8)?, function, own))
 }
 
 /// A mask says where; a value of one element, or one that broadcasts behind the mask's axes, goes to each place.
@@ -204,10 +245,12 @@ fn masked_put(
 fn along(s: &mut Site, source: ValueId, function: ScatterFn) -> Outputs {
     let (x, index) = (s.tensor("self")?, s.tensor("index")?);
     let source = s.cast(source, s.dtype(x))?;
+    let (x, source, function, own) = truths(s, x, source, function)?;
     if s.rank(x) == 0 {
         let (x, index) = (s.unsqueeze(x, &[0])?, s.reshape(index, &[1])?);
         let source = s.reshape(source, &[1])?;
         let y = s.one(Op::ScatterElements { axis: 0, function }, &[x, index, source])?;
+        let y = s.cast(y, own)?;
         return Ok(vec![s.reshape(y, &[])?]);
     }
     let axis = axis_of(s.int("dim")?, s.rank(x))?;
@@ -223,6 +266,7 @@ fn along(s: &mut Site, source: ValueId, function: ScatterFn) -> Outputs {
     let source = if s.rank(source) == 0 && s.rank(x) == 1 { s.reshape(source, &[1])? } else { source };
     let (turned, updates) = (s.permute(x, &order)?, s.permute(source, &order)?);
     let y = s.one(Op::ScatterNd { function }, &[turned, column, updates])?;
+    let y = s.cast(y, own)?;
     Ok(vec![s.permute(y, &back)?])
 }
 
@@ -236,6 +280,11 @@ fn scattered(s: &mut Site, function: ScatterFn) -> Outputs {
 fn scatter(s: &mut Site, x: ValueId, index: ValueId, source: ValueId, function: ScatterFn) -> Result<ValueId, Stop> {
     if s.ty(index).is_empty() {
         return s.one(Op::Contiguous {}, &[x]);
+    }
+    if s.dtype(x) == DType::Bool && function != ScatterFn::Assign {
+        let (x, source, function, own) = truths(s, x, source, function)?;
+        let y = scatter(s, x, index, source, function)?;
+        return s.cast(y, own);
     }
     if s.rank(x) == 0 {
         let (x, index, source) = (s.reshape(x, &[1])?, s.reshape(index, &[1])?, s.reshape(source, &[1])?);

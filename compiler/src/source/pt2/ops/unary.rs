@@ -1,7 +1,7 @@
 //! Functions of one tensor, element by element.
 
 use super::super::site::{Number, Outputs, Site, Stop, Words, invalid};
-use super::{Row, row};
+use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::PointFn;
 use crate::types::DType;
@@ -9,31 +9,40 @@ use crate::types::DType;
 pub const ROWS: &[Row] = &[
     row("neg.default negative.default", "self", |s| kept(s, PointFn::Neg)),
     row("abs.default absolute.default", "self", |s| kept(s, PointFn::Abs)),
-    row("sign.default sgn.default", "self", |s| kept(s, PointFn::Sign)),
+    row("sign.default", "self", |s| kept(s, PointFn::Sign)),
+    row("sgn.default", "self", |s| {
+        let y = kept(s, PointFn::Sign)?[0];
+        if !s.dtype(y).is_float() {
+            return Ok(vec![y]);
+        }
+        // Unlike that of `sign`, the sign of what is no number is zero.
+        let (unknown, zero) = (s.unary(PointFn::IsNan, y)?, s.number(s.dtype(y), 0.0));
+        Ok(vec![s.select(unknown, zero, y)?])
+    }),
     row("floor.default", "self", |s| rounded(s, PointFn::Floor)),
     row("ceil.default", "self", |s| rounded(s, PointFn::Ceil)),
     row("trunc.default fix.default", "self", |s| rounded(s, PointFn::Trunc)),
     row("round.default", "self", |s| rounded(s, PointFn::Round)),
-    row("round.decimals", "self decimals", round_decimals),
-    row("frac.default", "self", |s| {
+    wide("round.decimals", "self decimals", round_decimals),
+    wide("frac.default", "self", |s| {
         let x = s.tensor("self")?;
         let whole = s.unary(PointFn::Trunc, x)?;
         Ok(vec![s.sub(x, whole)?])
     }),
     row("exp.default", "self", |s| float(s, PointFn::Exp)),
-    row("exp2.default special_exp2.default", "self", |s| {
+    wide("exp2.default special_exp2.default", "self", |s| {
         let x = floating(s)?;
         let two = s.scalar(Number::Int(2), s.dtype(x));
         Ok(vec![s.binary(PointFn::Pow, two, x)?])
     }),
-    row("expm1.default special_expm1.default", "self", |s| {
+    wide("expm1.default special_expm1.default", "self", |s| {
         let x = floating(s)?;
         Ok(vec![expm1(s, x)?])
     }),
     row("log.default", "self", |s| float(s, PointFn::Log)),
     row("log1p.default special_log1p.default", "self", |s| float(s, PointFn::Log1p)),
-    row("log2.default", "self", |s| scaled(s, PointFn::Log, std::f64::consts::LOG2_E)),
-    row("log10.default", "self", |s| scaled(s, PointFn::Log, std::f64::consts::LOG10_E)),
+    wide("log2.default", "self", |s| scaled(s, PointFn::Log, std::f64::consts::LOG2_E)),
+    wide("log10.default", "self", |s| scaled(s, PointFn::Log, std::f64::consts::LOG10_E)),
     row("sqrt.default", "self", |s| float(s, PointFn::Sqrt)),
     row("rsqrt.default", "self", |s| float(s, PointFn::Rsqrt)),
     row("reciprocal.default", "self", |s| float(s, PointFn::Reciprocal)),
@@ -50,16 +59,17 @@ pub const ROWS: &[Row] = &[
     row("acosh.default arccosh.default", "self", |s| float(s, PointFn::Acosh)),
     row("atanh.default arctanh.default", "self", |s| float(s, PointFn::Atanh)),
     row("erf.default special_erf.default", "self", |s| float(s, PointFn::Erf)),
-    row("erfc.default special_erfc.default", "self", |s| {
+    wide("erfc.default special_erfc.default", "self", |s| {
         let x = floating(s)?;
         let erf = s.unary(PointFn::Erf, x)?;
         let one = s.scalar(Number::Int(1), s.dtype(x));
         Ok(vec![s.sub(one, erf)?])
     }),
-    row("deg2rad.default", "self", |s| multiplied(s, std::f64::consts::PI / 180.0)),
-    row("rad2deg.default", "self", |s| multiplied(s, 180.0 / std::f64::consts::PI)),
+    wide("deg2rad.default", "self", |s| multiplied(s, std::f64::consts::PI / 180.0)),
+    wide("rad2deg.default", "self", |s| multiplied(s, 180.0 / std::f64::consts::PI)),
     row("square.default", "self", |s| {
         let x = s.tensor("self")?;
+        let x = if s.dtype(x) == DType::Bool { s.cast(x, DType::I64)? } else { x };
         Ok(vec![s.mul(x, x)?])
     }),
     row("logical_not.default", "self", |s| {
@@ -92,7 +102,7 @@ pub const ROWS: &[Row] = &[
         Ok(vec![s.binary(PointFn::Or, below, under)?])
     }),
     row("nan_to_num.default", "self nan=None posinf=None neginf=None", nan_to_num),
-    row("logit.default special_logit.default", "self eps=None", |s| {
+    wide("logit.default special_logit.default", "self eps=None", |s| {
         let mut x = floating(s)?;
         if let Some(eps) = s.numeral_opt("eps")? {
             x = s.with_number(PointFn::Max, x, eps.as_f64())?;
@@ -103,7 +113,7 @@ pub const ROWS: &[Row] = &[
         let odds = s.div(x, rest)?;
         Ok(vec![s.unary(PointFn::Log, odds)?])
     }),
-    row("sinc.default special_sinc.default", "self", |s| {
+    wide("sinc.default special_sinc.default", "self", |s| {
         let x = floating(s)?;
         let angle = s.with_number(PointFn::Mul, x, std::f64::consts::PI)?;
         let sine = s.unary(PointFn::Sin, angle)?;
@@ -111,7 +121,7 @@ pub const ROWS: &[Row] = &[
         let (zero, one) = (s.with_number(PointFn::Eq, x, 0.0)?, s.scalar(Number::Int(1), s.dtype(x)));
         Ok(vec![s.select(zero, one, ratio)?])
     }),
-    row("clamp.default clip.default", "self min=None max=None", |s| clamp(s, &["min", "max"])),
+    wide("clamp.default clip.default", "self min=None max=None", |s| clamp(s, &["min", "max"])),
     row("clamp.Tensor clip.Tensor", "self min=None max=None", |s| clamp(s, &["min", "max"])),
     row("clamp_min.default clamp_min.Tensor", "self min", |s| clamp(s, &["min"])),
     row("clamp_max.default clamp_max.Tensor", "self max", |s| clamp(s, &["max"])),
@@ -120,6 +130,9 @@ pub const ROWS: &[Row] = &[
 /// The dtype of the operand stays.
 fn kept(s: &mut Site, function: PointFn) -> Outputs {
     let x = s.tensor("self")?;
+    if s.dtype(x) == DType::Bool && function == PointFn::Sign {
+        return Ok(vec![s.one(crate::ops::Op::Contiguous {}, &[x])?]);
+    }
     Ok(vec![s.unary(function, x)?])
 }
 
@@ -159,7 +172,11 @@ pub fn expm1(s: &mut Site, x: ValueId) -> Result<ValueId, Stop> {
     let half = s.with_number(PointFn::Mul, x, 0.5)?;
     let (power, sine) = (s.unary(PointFn::Exp, half)?, s.unary(PointFn::Sinh, half)?);
     let product = s.mul(power, sine)?;
-    s.with_number(PointFn::Mul, product, 2.0)
+    let near = s.with_number(PointFn::Mul, product, 2.0)?;
+    // Far below zero nothing cancels, and the factors leave the range.
+    let power = s.unary(PointFn::Exp, x)?;
+    let (far, low) = (s.with_number(PointFn::Sub, power, 1.0)?, s.with_number(PointFn::Lt, x, -1.0)?);
+    s.select(low, far, near)
 }
 
 fn round_decimals(s: &mut Site) -> Outputs {

@@ -55,7 +55,7 @@ pub const ROWS: &[Row] = &[
         let axes = axes_of(&s.ints("dims")?, s.rank(x))?;
         Ok(vec![s.permute(x, &axes)?])
     }),
-    view("transpose.int transpose_.default", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
+    view("transpose.int transpose.default", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
     view("swapaxes.default", "self axis0 axis1", |s| swapped(s, "axis0", "axis1")),
     view("swapdims.default", "self dim0 dim1", |s| swapped(s, "dim0", "dim1")),
     view("t.default", "self", |s| {
@@ -217,11 +217,13 @@ pub const ROWS: &[Row] = &[
     }),
     view("unfold.default", "self dimension size step", |s| {
         let mut x = s.tensor("self")?;
+        let sizes = super::super::site::non_negative(&[s.int("size")?, s.int("step")?], "a window")?;
         if s.rank(x) == 0 {
+            // A scalar has one window, without an axis that counts it.
             x = s.unsqueeze(x, &[0])?;
+            return Ok(vec![s.slice(x, 0, 0, sizes[0])?]);
         }
         let axis = s.axis("dimension", s.rank(x))?;
-        let sizes = super::super::site::non_negative(&[s.int("size")?, s.int("step")?], "a window")?;
         Ok(vec![s.one(Op::Unfold { axis, size: sizes[0], step: sizes[1] }, &[x])?])
     }),
     view("diagonal.default linalg_diagonal.default", "self|A offset=0 dim1=0 dim2=1", |s| {
@@ -352,12 +354,7 @@ fn mesh(s: &mut Site) -> Outputs {
         let mut along = vec![1; shape.len()];
         along[axis] = shape[axis];
         let column = s.one(Op::View { shape: along }, &[tensor])?;
-        let grid = s.expand(column, &shape)?;
-        let mut axes: Vec<usize> = (0..shape.len()).collect();
-        if turned {
-            axes.swap(0, 1);
-        }
-        grids.push(s.permute(grid, &axes)?);
+        grids.push(s.expand(column, &shape)?);
     }
     if turned {
         grids.swap(0, 1);
