@@ -27,6 +27,7 @@ mod hostile;
 mod hostile_onnx;
 mod hostile_pt2;
 mod pt2;
+mod pt2_random;
 mod onnx_control;
 mod cli;
 mod cli_state;

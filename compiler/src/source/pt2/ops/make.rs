@@ -160,14 +160,13 @@ fn counted(s: &mut Site, names: &[&str]) -> Outputs {
             return invalid(format!("from {start} to {end} in steps of {step}"));
         }
         let count = usize::try_from((span + step - step.signum()) / step).unwrap_or(usize::MAX);
-        if dtype.is_float() {
+        if dtype != DType::I64 {
             return listed(s, dtype, count, |i| (i128::from(start) + step * i as i128) as f64);
         }
-        check_listed(count)?;
-        let size = dtype.size();
-        let bits = |i: usize| Number::Int((i128::from(start) + step * i as i128) as i64).bits(dtype);
-        let bytes = (0..count).flat_map(|i| bits(i).to_le_bytes().into_iter().take(size)).collect();
-        let constant = s.constant(TensorType::new(dtype, [count]), bytes)?;
+        // Beyond 2^53 a float would not name every integer.
+        bounded(count)?;
+        let elements: Vec<i64> = (0..count).map(|i| (i128::from(start) + step * i as i128) as i64).collect();
+        let constant = s.int_constant(&[count], &elements)?;
         return Ok(vec![s.one(Op::Contiguous {}, &[constant])?]);
     }
     let (start, end, step) = (start.as_f64(), end.as_f64(), step.as_f64());
@@ -186,6 +185,13 @@ fn check_listed(count: usize) -> Result<(), Stop> {
         return unsupported(format!("{count} elements counted out, at most {MAX_LISTED}"));
     }
     Ok(())
+}
+
+fn bounded(count: usize) -> Result<(), Stop> {
+    match count {
+        0..=MAX_LISTED => Ok(()),
+        _ => unsupported(format!("{count} elements counted out, at most {MAX_LISTED}")),
+    }
 }
 
 fn listed(s: &mut Site, dtype: DType, count: usize, element: impl Fn(usize) -> f64) -> Outputs {
