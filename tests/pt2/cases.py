@@ -110,6 +110,38 @@ class EmptyViews(Case):
 
 
 # ---- inputs and outputs that alias ----
+class TurnedInput(Case):
+    """A transposed input is written through views, and its `reshape` is a copy."""
+    given = (lambda: normal(4, 3).t(),)
+    def forward(self, x):
+        y = x.reshape(-1); y.add_(7); x.t()[0].add_(5); x[:, 1].mul_(2)
+        return x, y
+
+
+class ChannelsLastInput(Case):
+    """An input in channels last; what is made of it is too, and flattening copies."""
+    given = (lambda: normal(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),)
+    def forward(self, x):
+        y = x * 2; z = y.flatten(1); z.neg_(); x[:, 0].mul_(3)
+        return x, y, z
+
+
+class InputWithGaps(Case):
+    """A part of a larger tensor as an input."""
+    given = (lambda: normal(4, 6)[:, 1:4], lambda: normal(9)[::2])
+    def forward(self, x, v):
+        y = x.reshape(12); y.mul_(2); x[1:].sub_(1); w = v.reshape(5); w.add_(1)
+        return x, y, v * 2
+
+
+class ExpandedInput(Case):
+    """An input whose elements repeat: flattening copies it."""
+    given = (lambda: normal(3, 1).expand(3, 4), lambda: normal(8).unfold(0, 3, 1))
+    def forward(self, x, w):
+        y = x.reshape(-1); y.add_(1); z = w.flatten(); z.mul_(2)
+        return y, z, x * 1, w + 0
+
+
 class MutatesInput(Case):
     """pytorch#139789: exported for two tensors, called with one and a view of it."""
     given = (lambda: normal(3, 4), lambda: normal(3, 4))

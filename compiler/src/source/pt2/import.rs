@@ -213,7 +213,8 @@ impl<'a> Importer<'a> {
             }
         }
         for (input, shadow) in shadows {
-            if matches!(self.sources.get(&shadow), Some(source) if self.written.contains(source)) {
+            let source = self.sources.get(&self.placements.root(shadow));
+            if source.is_some_and(|source| self.written.contains(source)) {
                 let ty = self.graph.ty(input).clone();
                 let at = named(&self.graph.value(input).name);
                 if let Err(stop) = self.append(Op::Copy {}, &[input, shadow], vec![ty], true, &at) {

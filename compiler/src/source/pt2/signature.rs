@@ -8,7 +8,7 @@ use super::site::{Number, Stop, Value, invalid, non_negative, plain, unsupported
 use super::storage::{self, Storage};
 use crate::ir::{Constant, ConstantData, Graph, Location, StateView, ValueId};
 use crate::ops::Op;
-use crate::types::{DType, InputMode, TensorType};
+use crate::types::{DType, InputMode, Layout, TensorType};
 
 /// The name under which an input is stored in the archive.
 pub fn stored_name(spec: &InputSpec) -> Option<&str> {
@@ -57,7 +57,11 @@ impl<'a> Importer<'a> {
             return invalid(format!("the input {name} is not described"));
         };
         let ty = self.declared(meta)?;
-        let strides = self.extents(&meta.strides)?;
+        let mut strides = self.extents(&meta.strides)?;
+        let traced = Layout { offset: 0, shape: ty.shape.clone(), strides: strides.clone() };
+        if !traced.is_injective() && strides.len() == ty.rank() {
+            strides = apart(&ty.shape);
+        }
         let source = Source::User(at);
         let mode = if self.written.contains(&source) { InputMode::InOut } else { InputMode::Read };
         if name.is_empty() || name == "out" || !self.names.insert(name.to_string()) {
@@ -206,6 +210,18 @@ impl<'a> Importer<'a> {
         self.append(Op::Copy {}, &[destination, value], vec![ty], true, &named(target))?;
         Ok(())
     }
+}
+
+/// Strides for an input that was traced as an expanded tensor or as windows that overlap. A caller may pass what has an
+/// element at each index, so none may be lost; no two axes can be seen as one, as they cannot where elements repeat.
+fn apart(shape: &[usize]) -> Vec<i64> {
+    let mut strides = vec![0; shape.len()];
+    let mut next = 2i64;
+    for (stride, &extent) in strides.iter_mut().zip(shape).rev() {
+        *stride = next;
+        next = next.saturating_mul(extent.max(1) as i64).saturating_add(1);
+    }
+    strides
 }
 
 /// The place of what no line of the program asked for: the input or weight that it serves.
