@@ -34,10 +34,14 @@ pub const ROWS: &[Row] = &[
     row("pow.Tensor_Tensor pow.Tensor", "self exponent", power),
     row("pow.Tensor_Scalar", "self exponent", power),
     row("pow.Scalar", "self exponent", power),
-    row("float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar float_power.Tensor", "self exponent", |s| {
-        let (x, exponent) = (s.operand("self", DType::F64)?, s.operand("exponent", DType::F64)?);
-        Ok(vec![s.binary(PointFn::Pow, x, exponent)?])
-    }),
+    row(
+        "float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar float_power.Tensor",
+        "self exponent",
+        |s| {
+            let (x, exponent) = (s.operand("self", DType::F64)?, s.operand("exponent", DType::F64)?);
+            Ok(vec![s.binary(PointFn::Pow, x, exponent)?])
+        },
+    ),
     row("maximum.default max.other", "self other", |s| arithmetic(s, PointFn::Max)),
     row("minimum.default min.other", "self other", |s| arithmetic(s, PointFn::Min)),
     row("fmax.default", "self other", |s| ignoring_nan(s, PointFn::Max)),

@@ -35,7 +35,8 @@ pub const ROWS: &[Row] = &[
             }
             let square = s.mul(far, far)?;
             let half = s.with_number(PointFn::Mul, square, 0.5)?;
-            let (near, less) = (s.with_number(PointFn::Div, half, beta)?, s.with_number(PointFn::Sub, far, 0.5 * beta)?);
+            let (near, less) =
+                (s.with_number(PointFn::Div, half, beta)?, s.with_number(PointFn::Sub, far, 0.5 * beta)?);
             let within = s.with_number(PointFn::Lt, far, beta)?;
             s.select(within, near, less)
         })
@@ -82,28 +83,24 @@ pub const ROWS: &[Row] = &[
             weighted(s, loss, weight)
         })
     }),
-    row(
-        "binary_cross_entropy_with_logits.default",
-        "self target weight=None pos_weight=None reduction=1",
-        |s| {
-            let (weight, positive) = (s.tensor_opt("weight")?, s.tensor_opt("pos_weight")?);
-            compared(s, |s, x, y| {
-                let (negative, one) = (s.unary(PointFn::Neg, x)?, s.number(s.dtype(y), 1.0));
-                let mut soft = s.unary(PointFn::Softplus, negative)?;
-                if let Some(positive) = positive {
-                    let positive = s.cast(positive, s.dtype(x))?;
-                    let above = s.with_number(PointFn::Sub, positive, 1.0)?;
-                    let part = s.mul(above, y)?;
-                    let factor = s.with_number(PointFn::Add, part, 1.0)?;
-                    soft = s.mul(factor, soft)?;
-                }
-                let rest = s.sub(one, y)?;
-                let linear = s.mul(rest, x)?;
-                let loss = s.add(linear, soft)?;
-                weighted(s, loss, weight)
-            })
-        },
-    ),
+    row("binary_cross_entropy_with_logits.default", "self target weight=None pos_weight=None reduction=1", |s| {
+        let (weight, positive) = (s.tensor_opt("weight")?, s.tensor_opt("pos_weight")?);
+        compared(s, |s, x, y| {
+            let (negative, one) = (s.unary(PointFn::Neg, x)?, s.number(s.dtype(y), 1.0));
+            let mut soft = s.unary(PointFn::Softplus, negative)?;
+            if let Some(positive) = positive {
+                let positive = s.cast(positive, s.dtype(x))?;
+                let above = s.with_number(PointFn::Sub, positive, 1.0)?;
+                let part = s.mul(above, y)?;
+                let factor = s.with_number(PointFn::Add, part, 1.0)?;
+                soft = s.mul(factor, soft)?;
+            }
+            let rest = s.sub(one, y)?;
+            let linear = s.mul(rest, x)?;
+            let loss = s.add(linear, soft)?;
+            weighted(s, loss, weight)
+        })
+    }),
     row("soft_margin_loss.default", "self target reduction=1", |s| {
         compared(s, |s, x, y| {
             let negative = s.unary(PointFn::Neg, y)?;
@@ -209,11 +206,12 @@ pub const ROWS: &[Row] = &[
     row("multi_margin_loss.default", "self target p=1 margin=1 weight=None reduction=1", multi_margin),
     row("pairwise_distance.default", "x1 x2 p=2.0 eps=1e-06 keepdim=False", |s| {
         let dtype = s.promoted(&["x1", "x2"])?;
+        let to = if dtype.is_float() { dtype } else { DType::F32 };
         let wide = promote::computed(dtype);
         let (a, b) = (s.operand("x1", wide)?, s.operand("x2", wide)?);
         let (p, eps, keep) = (s.float("p")?, s.float("eps")?, s.flag("keepdim")?);
         let y = between(s, a, b, p, eps, keep)?;
-        Ok(vec![s.cast(y, dtype)?])
+        Ok(vec![s.cast(y, to)?])
     }),
     row("cdist.default _cdist_forward.default", "x1 x2 p=2.0 compute_mode=None", |s| {
         let p = s.float("p")?;
@@ -248,10 +246,7 @@ fn widened<const N: usize>(s: &mut Site, names: [&str; N]) -> Result<([ValueId; 
 }
 
 /// A loss of each element against its target.
-fn compared(
-    s: &mut Site,
-    loss: impl FnOnce(&mut Site, ValueId, ValueId) -> Result<ValueId, Stop>,
-) -> Outputs {
+fn compared(s: &mut Site, loss: impl FnOnce(&mut Site, ValueId, ValueId) -> Result<ValueId, Stop>) -> Outputs {
     let ([x, y], own) = widened(s, ["self", "target"])?;
     let loss = loss(s, x, y)?;
     finished(s, loss, own)

@@ -262,7 +262,8 @@ fn whole_layer(
     }
     operands.push(s.filled(DType::I32, &[batch], seq as f64)?);
     let reverse = [false, true][..dirs].to_vec();
-    let mut results = s.apply(Op::Recurrent { function, hidden, reverse, clip: None, input_forget: false }, &operands)?;
+    let mut results =
+        s.apply(Op::Recurrent { function, hidden, reverse, clip: None, input_forget: false }, &operands)?;
     let y = s.permute(results[0], &[0, 2, 1, 3])?;
     results[0] = s.reshape(y, &[seq, batch, dirs * hidden])?;
     Ok(results)

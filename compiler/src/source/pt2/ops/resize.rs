@@ -135,10 +135,8 @@ fn blended(s: &mut Site, count: usize, function: ResizeFn, antialias: bool) -> O
     if !s.dtype(x).is_float() {
         return unsupported(format!("interpolation of {}, which PyTorch rounds in steps", s.dtype(x)));
     }
-    let mut axes: Vec<Axis> = s.shape(x)[..2]
-        .iter()
-        .map(|&extent| Axis { extent, resized: extent, scale: 1.0, crop: (0.0, 1.0) })
-        .collect();
+    let mut axes: Vec<Axis> =
+        s.shape(x)[..2].iter().map(|&extent| Axis { extent, resized: extent, scale: 1.0, crop: (0.0, 1.0) }).collect();
     for Grid { extent, resized, scale } in grids {
         let quotient = resized as f64 / extent as f64;
         let scale = match (corners, antialias) {

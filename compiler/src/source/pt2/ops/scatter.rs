@@ -26,7 +26,8 @@ pub const ROWS: &[Row] = &[
             source
         } else {
             let alpha = s.scalar(alpha, s.dtype(source));
-            s.mul(source, alpha)?
+            let function = if s.dtype(source) == DType::Bool { PointFn::And } else { PointFn::Mul };
+            s.binary(function, source, alpha)?
         };
         along(s, source, ScatterFn::Add)
     }),
@@ -236,6 +237,7 @@ fn masked_put(
     let truth = s.reshape(truth, &shape)?;
     let new = match function {
         ScatterFn::Assign => values,
+        _ if s.dtype(x) == DType::Bool => s.binary(PointFn::Or, x, values)?,
         _ => s.add(x, values)?,
     };
     Ok(vec![s.select(truth, new, x)?])

@@ -9,13 +9,12 @@ use crate::types::DType;
 pub const ROWS: &[Row] = &[
     row("neg.default negative.default", "self", |s| kept(s, PointFn::Neg)),
     row("abs.default absolute.default", "self", |s| kept(s, PointFn::Abs)),
-    row("sign.default", "self", |s| kept(s, PointFn::Sign)),
-    row("sgn.default", "self", |s| {
+    row("sign.default sgn.default", "self", |s| {
         let y = kept(s, PointFn::Sign)?[0];
         if !s.dtype(y).is_float() {
             return Ok(vec![y]);
         }
-        // Unlike that of `sign`, the sign of what is no number is zero.
+        // The sign of what is no number is zero.
         let (unknown, zero) = (s.unary(PointFn::IsNan, y)?, s.number(s.dtype(y), 0.0));
         Ok(vec![s.select(unknown, zero, y)?])
     }),
@@ -61,9 +60,13 @@ pub const ROWS: &[Row] = &[
     row("erf.default special_erf.default", "self", |s| float(s, PointFn::Erf)),
     wide("erfc.default special_erfc.default", "self", |s| {
         let x = floating(s)?;
+        // The tail is a small complement, for which single precision has no digits left.
+        let own = s.dtype(x);
+        let x = s.cast(x, DType::F64)?;
         let erf = s.unary(PointFn::Erf, x)?;
-        let one = s.scalar(Number::Int(1), s.dtype(x));
-        Ok(vec![s.sub(one, erf)?])
+        let one = s.scalar(Number::Int(1), DType::F64);
+        let rest = s.sub(one, erf)?;
+        Ok(vec![s.cast(rest, own)?])
     }),
     wide("deg2rad.default", "self", |s| multiplied(s, std::f64::consts::PI / 180.0)),
     wide("rad2deg.default", "self", |s| multiplied(s, 180.0 / std::f64::consts::PI)),
