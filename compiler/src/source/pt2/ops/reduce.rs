@@ -26,6 +26,18 @@ pub const ROWS: &[Row] = &[
         };
         reduced_as(s, x, ReduceFn::Sum, dtype)
     }),
+    wide("nanmean.default", "self dim=None keepdim=False dtype=None", |s| {
+        let x = s.tensor("self")?;
+        let dtype = s.dtype_opt("dtype")?.unwrap_or(s.dtype(x));
+        if !s.dtype(x).is_float() || dtype != s.dtype(x) {
+            return unsupported(format!("the mean of {} as {dtype}", s.dtype(x)));
+        }
+        let (axes, keep) = (s.axes("dim", s.rank(x))?, keepdim(s)?);
+        let (nan, zero, one) = (s.unary(PointFn::IsNan, x)?, s.number(dtype, 0.0), s.number(dtype, 1.0));
+        let (kept, counted) = (s.select(nan, zero, x)?, s.select(nan, zero, one)?);
+        let (sum, count) = (over(s, ReduceFn::Sum, kept, &axes, keep)?, over(s, ReduceFn::Sum, counted, &axes, keep)?);
+        Ok(vec![s.div(sum, count)?])
+    }),
     row("sum_to_size.default", "self size", |s| {
         let (x, size) = (s.tensor("self")?, s.sizes("size")?);
         let shape = s.shape(x);

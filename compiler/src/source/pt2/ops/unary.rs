@@ -108,8 +108,12 @@ pub const ROWS: &[Row] = &[
     wide("logit.default special_logit.default", "self eps=None", |s| {
         let mut x = floating(s)?;
         if let Some(eps) = s.numeral_opt("eps")? {
-            x = s.with_number(PointFn::Max, x, eps.as_f64())?;
-            x = s.with_number(PointFn::Min, x, 1.0 - eps.as_f64())?;
+            // Where the bounds cross, the lower one counts for what is below it.
+            let (eps, given) = (eps.as_f64(), x);
+            let (low, top) = (s.number(s.dtype(x), eps), s.number(s.dtype(x), 1.0 - eps));
+            let (below, above) = (s.binary(PointFn::Lt, given, low)?, s.binary(PointFn::Gt, given, top)?);
+            x = s.select(above, top, x)?;
+            x = s.select(below, low, x)?;
         }
         let one = s.scalar(Number::Int(1), s.dtype(x));
         let rest = s.sub(one, x)?;
