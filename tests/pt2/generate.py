@@ -27,6 +27,10 @@ class Failed(Exception):
     """The statement cannot be part of the program."""
 
 
+# Inputs and buffers with strides of their own.
+TURNED = ["{}.mT", "{}[::2]", "{}[..., ::2]", "{}.movedim(0, -1)"]
+
+
 class Generator:
     def __init__(self, seed: int, number: int):
         self.title = f"Program {number} of seed {seed}."
@@ -74,6 +78,13 @@ class Generator:
 
     def start(self) -> None:
         for _ in range(self.rng.choice([1, 1, 2, 2, 3])):
+            text = self.rng.choice(["{}"] * 6 + TURNED).format(self.fill(self.shape()))
+            try:
+                eval(text, prelude())
+            except Exception:
+                continue
+            self.inputs.append((self.fresh("x"), text))
+        if not self.inputs:
             self.inputs.append((self.fresh("x"), self.fill(self.shape())))
         for _ in range(self.rng.choice([0, 1, 1, 2])):
             shape = self.shape()

@@ -280,7 +280,11 @@ impl<'s, 'a> Site<'s, 'a> {
     /// Axes; all where none are named.
     pub fn axes(&self, name: &str, rank: usize) -> Result<Vec<usize>, Stop> {
         match self.ints_opt(name)? {
-            Some(axes) if !axes.is_empty() => axes_of(&axes, rank.max(1)),
+            Some(axes) if !axes.is_empty() => {
+                let named = axes_of(&axes, rank.max(1))?;
+                // A scalar may be asked for its axis 0, which is then all there is.
+                Ok(if rank == 0 { Vec::new() } else { named })
+            }
             _ => Ok((0..rank).collect()),
         }
     }

@@ -130,7 +130,8 @@ pub const ROWS: &[Row] = &[
     }),
     row("flip.default", "self dims", |s| {
         let x = s.tensor("self")?;
-        let axes = axes_of(&s.ints("dims")?, s.rank(x))?;
+        let axes = s.axes("dims", s.rank(x))?;
+        let axes = if s.ints("dims")?.is_empty() { Vec::new() } else { axes };
         flipped(s, x, &axes)
     }),
     row("fliplr.default", "self", |s| {
@@ -385,13 +386,20 @@ fn padding(s: &mut Site, mode: &str) -> Outputs {
     // What is taken away still counts where the rest is repeated or reflected.
     if mode != "constant" && around.iter().any(|pair| pair.0.max(pair.1) > 0) {
         for (axis, &(before, after)) in around.iter().enumerate() {
-            x = extended(s, x, axis, before.max(0) as usize, after.max(0) as usize, mode)?;
+            let more = |s: &mut Site, x| extended(s, x, axis, before.max(0) as usize, after.max(0) as usize, mode);
+            // Only what is left goes round in a circle.
+            if mode != "circular" {
+                x = more(s, x)?;
+            }
             let extent = s.shape(x)[axis] as i64;
             let (start, end) = ((-before).max(0), extent - (-after).max(0));
             if start > end {
                 return invalid(format!("more than axis {axis} has is taken away"));
             }
             x = s.slice(x, axis, start as usize, end as usize)?;
+            if mode == "circular" {
+                x = more(s, x)?;
+            }
         }
         return Ok(vec![x]);
     }

@@ -4,6 +4,7 @@ use super::super::site::{Outputs, Site, Stop, Words, invalid};
 use super::{Row, row};
 use crate::ir::ValueId;
 use crate::ops::{Op, ReduceFn};
+use crate::types::DType;
 
 pub const ROWS: &[Row] = &[row("einsum.default", "equation tensors path=None", einsum)];
 
@@ -76,6 +77,10 @@ fn einsum(s: &mut Site) -> Outputs {
     }
     let gone: Vec<usize> = (0..labels.len()).filter(|&axis| !output.contains(&labels[axis])).collect();
     if !gone.is_empty() {
+        // A sum alone is wider than its integers, as everywhere; a product is not.
+        if tensors.len() == 1 && !s.dtype(value).is_float() {
+            value = s.cast(value, DType::I64)?;
+        }
         value = s.reduce(ReduceFn::Sum, value, &gone, false)?;
         labels.retain(|c| output.contains(c));
     }

@@ -136,8 +136,10 @@ fn bucket(s: &mut Site, x: ValueId, boundaries: ValueId, right: bool, narrow: &s
         }
         _ => return invalid("boundaries are a vector, or one for each row"),
     };
-    let function = if right { PointFn::Le } else { PointFn::Lt };
-    let below = s.binary(function, row, column)?;
+    // Asked the other way round, so that NaN lies behind all boundaries.
+    let function = if right { PointFn::Gt } else { PointFn::Ge };
+    let reached = s.binary(function, row, column)?;
+    let below = s.unary(PointFn::Not, reached)?;
     let counted = s.cast(below, to)?;
     Ok(vec![s.reduce(crate::ops::ReduceFn::Sum, counted, &[rank], false)?])
 }
@@ -191,12 +193,8 @@ pub fn places(s: &mut Site, x: ValueId, indices: &[Option<ValueId>]) -> Result<P
         shape = crate::ops::shape::broadcast(&shape, &s.shape(index))?;
     }
     let mut columns = Vec::with_capacity(named.len());
-    for &(axis, index) in &named {
+    for &(_, index) in &named {
         let index = s.cast(index, DType::I64)?;
-        // Negative indices count from the end.
-        let extent = s.scalar(Number::Int(s.shape(x)[axis] as i64), DType::I64);
-        let (low, above) = (s.with_number(PointFn::Lt, index, 0.0)?, s.add(index, extent)?);
-        let index = s.select(low, above, index)?;
         let wide = s.expand(index, &shape)?;
         columns.push(s.unsqueeze(wide, &[shape.len()])?);
     }

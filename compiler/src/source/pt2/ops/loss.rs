@@ -206,11 +206,12 @@ pub const ROWS: &[Row] = &[
     row("multi_margin_loss.default", "self target p=1 margin=1 weight=None reduction=1", multi_margin),
     row("pairwise_distance.default", "x1 x2 p=2.0 eps=1e-06 keepdim=False", |s| {
         let dtype = s.promoted(&["x1", "x2"])?;
+        let to = if dtype.is_float() { dtype } else { DType::F32 };
         let wide = promote::computed(dtype);
         let (a, b) = (s.operand("x1", wide)?, s.operand("x2", wide)?);
         let (p, eps, keep) = (s.float("p")?, s.float("eps")?, s.flag("keepdim")?);
         let y = between(s, a, b, p, eps, keep)?;
-        Ok(vec![s.cast(y, dtype)?])
+        Ok(vec![s.cast(y, to)?])
     }),
     row("cdist.default _cdist_forward.default", "x1 x2 p=2.0 compute_mode=None", |s| {
         let p = s.float("p")?;

@@ -174,6 +174,11 @@ fn counted(s: &mut Site, names: &[&str]) -> Outputs {
     if !count.is_finite() || count < 0.0 {
         return invalid(format!("from {start} to {end} in steps of {step}"));
     }
+    if !dtype.is_float() {
+        // Integers are counted in integers, which fractions are cut to first.
+        let (first, step) = (start.trunc(), step.trunc());
+        return listed(s, dtype, count as usize, |i| first + step * i as f64);
+    }
     listed(s, dtype, count as usize, |i| start + step * i as f64)
 }
 

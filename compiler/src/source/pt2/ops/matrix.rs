@@ -70,6 +70,16 @@ pub const ROWS: &[Row] = &[
         if axes_a.len() != axes_b.len() {
             return invalid(format!("{} axes against {}", axes_a.len(), axes_b.len()));
         }
+        // An axis of one element against a longer one stands for its sum.
+        let (mut a, mut b) = (a, b);
+        for (&i, &j) in axes_a.iter().zip(&axes_b) {
+            let (of_a, of_b) = (s.shape(a)[i], s.shape(b)[j]);
+            if of_a == 1 && of_b != 1 {
+                b = s.reduce(ReduceFn::Sum, b, &[j], true)?;
+            } else if of_b == 1 && of_a != 1 {
+                a = s.reduce(ReduceFn::Sum, a, &[i], true)?;
+            }
+        }
         let free = |rank: usize, axes: &[usize]| (0..rank).filter(|axis| !axes.contains(axis)).collect::<Vec<usize>>();
         let (free_a, free_b) = (free(s.rank(a), &axes_a), free(s.rank(b), &axes_b));
         let (shape_a, shape_b) = (s.shape(a), s.shape(b));

@@ -12,8 +12,19 @@ pub const ROWS: &[Row] = &[
     row("log_softmax.int special_log_softmax.default", "self dim dtype=None", |s| {
         along(s, |axis| Op::LogSoftmax { axis })
     }),
-    row("_softmax.default _safe_softmax.default", "self dim half_to_float|dtype=False", |s| {
-        along(s, |axis| Op::Softmax { axis })
+    row("_softmax.default", "self dim half_to_float=False", |s| along(s, |axis| Op::Softmax { axis })),
+    // A row of which everything is minus infinity gives zeros.
+    row("_safe_softmax.default", "self dim dtype=None", |s| {
+        let (x, y) = (s.tensor("self")?, along(s, |axis| Op::Softmax { axis })?[0]);
+        let dtype = s.dtype(y);
+        let (x, zero) = (s.cast(x, dtype)?, s.number(dtype, 0.0));
+        if s.rank(x) == 0 || s.ty(x).is_empty() {
+            return Ok(vec![y]);
+        }
+        let axis = axis_of(s.int("dim")?, s.rank(x))?;
+        let largest = s.reduce(ReduceFn::Max, x, &[axis], true)?;
+        let nothing = s.with_number(PointFn::Eq, largest, f64::NEG_INFINITY)?;
+        Ok(vec![s.select(nothing, zero, y)?])
     }),
     row("_log_softmax.default", "self dim half_to_float=False", |s| along(s, |axis| Op::LogSoftmax { axis })),
     row(
@@ -50,7 +61,9 @@ pub const ROWS: &[Row] = &[
         |s| {
             let y = batch_norm(s, false, 0.0)?[0];
             // Nothing was measured.
-            let empty = s.fresh(DType::F32, &[0], Number::Int(0))?;
+            let x = s.tensor("input")?;
+            let stored = s.tensor_opt("weight")?.map_or(s.dtype(x), |weight| s.dtype(weight));
+            let empty = s.fresh(stored, &[0], Number::Int(0))?;
             Ok(vec![y, empty, empty])
         },
     ),
@@ -221,8 +234,10 @@ fn native_batch_norm(s: &mut Site) -> Outputs {
     let (training, momentum, eps) = (s.flag("training")?, s.float("momentum")?, s.float("eps")?);
     let x = s.tensor("input")?;
     let y = batch_norm(s, training, momentum)?[0];
+    // Statistics are as wide as the parameters.
+    let stored = s.tensor_opt("weight")?.map_or(s.dtype(x), |weight| s.dtype(weight));
     if !training {
-        let empty = s.fresh(DType::F32, &[0], Number::Int(0))?;
+        let empty = s.fresh(stored, &[0], Number::Int(0))?;
         return Ok(vec![y, empty, empty]);
     }
     let wide = s.cast(x, promote::computed(s.dtype(x)))?;
@@ -232,7 +247,8 @@ fn native_batch_norm(s: &mut Site) -> Outputs {
     let root = s.unary(PointFn::Rsqrt, shifted)?;
     let mut results = vec![y];
     for statistic in [mean, root] {
-        results.push(s.squeeze(statistic, &axes)?);
+        let statistic = s.squeeze(statistic, &axes)?;
+        results.push(s.cast(statistic, stored)?);
     }
     Ok(results)
 }

@@ -26,6 +26,18 @@ pub const ROWS: &[Row] = &[
         };
         reduced_as(s, x, ReduceFn::Sum, dtype)
     }),
+    wide("nanmean.default", "self dim=None keepdim=False dtype=None", |s| {
+        let x = s.tensor("self")?;
+        let dtype = s.dtype_opt("dtype")?.unwrap_or(s.dtype(x));
+        if !s.dtype(x).is_float() || dtype != s.dtype(x) {
+            return unsupported(format!("the mean of {} as {dtype}", s.dtype(x)));
+        }
+        let (axes, keep) = (s.axes("dim", s.rank(x))?, keepdim(s)?);
+        let (nan, zero, one) = (s.unary(PointFn::IsNan, x)?, s.number(dtype, 0.0), s.number(dtype, 1.0));
+        let (kept, counted) = (s.select(nan, zero, x)?, s.select(nan, zero, one)?);
+        let (sum, count) = (over(s, ReduceFn::Sum, kept, &axes, keep)?, over(s, ReduceFn::Sum, counted, &axes, keep)?);
+        Ok(vec![s.div(sum, count)?])
+    }),
     row("sum_to_size.default", "self size", |s| {
         let (x, size) = (s.tensor("self")?, s.sizes("size")?);
         let shape = s.shape(x);
@@ -122,7 +134,9 @@ pub const ROWS: &[Row] = &[
         if extent == 0 {
             return invalid("an axis without elements has no median");
         }
-        at(s, x, axis, (extent - 1) / 2, (extent - 1) / 2 + 1)
+        let middle = at(s, x, axis, (extent - 1) / 2, (extent - 1) / 2 + 1)?;
+        let keep = s.flag("keepdim")?;
+        or_first_nan(s, x, axis, keep, middle)
     }),
     row("median.default", "self", |s| {
         let x = s.tensor("self")?;
@@ -132,7 +146,8 @@ pub const ROWS: &[Row] = &[
             return Ok(vec![s.fresh(s.dtype(x), &[], nan)?]);
         }
         let flat = s.reshape(x, &[length])?;
-        Ok(vec![ranked(s, flat, 0, (length - 1) / 2, (length - 1) / 2 + 1, false)?[0]])
+        let middle = ranked(s, flat, 0, (length - 1) / 2, (length - 1) / 2 + 1, false)?;
+        Ok(vec![or_first_nan(s, flat, 0, false, middle)?[0]])
     }),
     row("histc.default", "self bins=100 min=0 max=0", histogram),
     row("diff.default", "self n=1 dim=-1 prepend=None append=None", |s| {
@@ -424,6 +439,22 @@ fn at(s: &mut Site, x: ValueId, axis: usize, from: usize, k: usize) -> Outputs {
         return Ok(vec![s.one(Op::Contiguous {}, &[x])?, place]);
     }
     ranked(s, x, axis, from, k, keep)
+}
+
+/// A value and its position along an axis, or those of the first NaN where there is one.
+fn or_first_nan(s: &mut Site, x: ValueId, axis: usize, keepdim: bool, found: Vec<ValueId>) -> Outputs {
+    if !s.dtype(x).is_float() || s.rank(x) == 0 {
+        return Ok(found);
+    }
+    let nan = s.unary(PointFn::IsNan, x)?;
+    let marks = s.cast(nan, DType::U8)?;
+    let (any, place) = (
+        s.one(Op::Reduce { function: ReduceFn::Max, axes: vec![axis], keepdim }, &[marks])?,
+        s.one(Op::ArgReduce { largest: true, axis, keepdim, last: false }, &[marks])?,
+    );
+    let any = s.cast(any, DType::Bool)?;
+    let number = s.scalar(Number::Float(f64::NAN), s.dtype(x));
+    Ok(vec![s.select(any, number, found[0])?, s.select(any, place, found[1])?])
 }
 
 /// Element `from` of the `k` least along an axis, and its position.

@@ -26,7 +26,8 @@ pub const ROWS: &[Row] = &[
             source
         } else {
             let alpha = s.scalar(alpha, s.dtype(source));
-            s.mul(source, alpha)?
+            let function = if s.dtype(source) == DType::Bool { PointFn::And } else { PointFn::Mul };
+            s.binary(function, source, alpha)?
         };
         along(s, source, ScatterFn::Add)
     }),
@@ -236,6 +237,7 @@ fn masked_put(
     let truth = s.reshape(truth, &shape)?;
     let new = match function {
         ScatterFn::Assign => values,
+        _ if s.dtype(x) == DType::Bool => s.binary(PointFn::Or, x, values)?,
         _ => s.add(x, values)?,
     };
     Ok(vec![s.select(truth, new, x)?])
@@ -255,10 +257,7 @@ fn along(s: &mut Site, source: ValueId, function: ScatterFn) -> Outputs {
     }
     let axis = axis_of(s.int("dim")?, s.rank(x))?;
     let count = s.ty(index).len();
-    let extent = s.scalar(Number::Int(s.shape(x)[axis] as i64), DType::I64);
     let index = s.cast(index, DType::I64)?;
-    let (low, above) = (s.with_number(PointFn::Lt, index, 0.0)?, s.add(index, extent)?);
-    let index = s.select(low, above, index)?;
     let column = s.reshape(index, &[count, 1])?;
     let order: Vec<usize> = [axis].into_iter().chain((0..s.rank(x)).filter(|&other| other != axis)).collect();
     let mut back = vec![0; order.len()];

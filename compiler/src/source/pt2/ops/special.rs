@@ -29,11 +29,14 @@ pub const ROWS: &[Row] = &[
     }),
     wide("special_ndtr.default", "self", |s| {
         let x = floating(s)?;
-        // The tail below the mean is the complement, which cancels less for small magnitudes only.
+        // The tail is a small complement, for which single precision has no digits left.
+        let own = s.dtype(x);
+        let x = s.cast(x, DType::F64)?;
         let scaled = s.with_number(PointFn::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
         let erf = s.unary(PointFn::Erf, scaled)?;
         let above = s.with_number(PointFn::Add, erf, 1.0)?;
-        Ok(vec![s.with_number(PointFn::Mul, above, 0.5)?])
+        let y = s.with_number(PointFn::Mul, above, 0.5)?;
+        Ok(vec![s.cast(y, own)?])
     }),
     wide("erfinv.default special_erfinv.default", "self", |s| {
         let x = floating(s)?;
@@ -135,6 +138,8 @@ fn euclidean_steps(dtype: DType) -> Result<usize, Stop> {
         DType::I8 => Ok(12),
         DType::U8 => Ok(14),
         DType::I16 => Ok(24),
+        DType::I32 => Ok(47),
+        DType::I64 => Ok(92),
         other => unsupported(format!("the common divisor of {other}")),
     }
 }

@@ -1,8 +1,8 @@
-//! Norms of matrices, quantiles, running extremes, bags of embeddings.
+//! Norms of matrices, quantiles, running extremes.
 
 use super::super::promote;
 use super::super::site::{Number, Outputs, Site, Stop, Words, axes_of, axis_of, invalid, unsupported};
-use super::reduce::{over, p_norm};
+use super::reduce::p_norm;
 use super::{Row, row, wide};
 use crate::ir::ValueId;
 use crate::ops::{Op, PointFn, ReduceFn};
@@ -74,11 +74,6 @@ pub const ROWS: &[Row] = &[
     }),
     row("cummax.default", "self dim", |s| running_extreme(s, PointFn::Ge)),
     row("cummin.default", "self dim", |s| running_extreme(s, PointFn::Le)),
-    row(
-        "embedding_bag.default _embedding_bag.default _embedding_bag_forward_only.default embedding_bag.padding_idx",
-        "weight indices offsets scale_grad_by_freq=False mode=0 sparse=False per_sample_weights=None include_last_offset=False padding_idx=None",
-        embedding_bag,
-    ),
 ];
 
 /// The operand in the dtype in which its norm is computed, and that of the result.
@@ -252,58 +247,4 @@ fn running_extreme(s: &mut Site, function: PointFn) -> Outputs {
     }
     let value = s.cast(value, own)?;
     Ok(vec![s.one(Op::Contiguous {}, &[value])?, s.one(Op::Contiguous {}, &[place])?])
-}
-
-/// Sums or means of rows, in bags that begin at offsets: each index is compared with every offset to find its bag.
-fn embedding_bag(s: &mut Site) -> Outputs {
-    let (weight, indices, offsets) = (s.tensor("weight")?, s.tensor("indices")?, s.tensor("offsets")?);
-    let (mode, own) = (s.int("mode")?, s.dtype(weight));
-    let padding = s.int_opt("padding_idx")?.filter(|&index| index >= 0);
-    let (&[_, width], &[count], &[bags]) =
-        (s.shape(weight).as_slice(), s.shape(indices).as_slice(), s.shape(offsets).as_slice())
-    else {
-        return invalid("bags are of rows of a matrix");
-    };
-    if !(0..=1).contains(&mode) {
-        return unsupported("bags of which the largest element counts");
-    }
-    let bags = if s.flag("include_last_offset")? { bags.saturating_sub(1) } else { bags };
-    let wide = promote::computed(own);
-    let table = s.cast(weight, wide)?;
-    let rows = s.one(Op::Gather { axis: 0 }, &[table, indices])?;
-    let (indices, offsets) = (s.cast(indices, DType::I64)?, s.cast(offsets, DType::I64)?);
-    let starts = s.slice(offsets, 0, 0, bags)?;
-    let starts = s.reshape(starts, &[1, bags])?;
-    let places = s.iota(DType::I64, count, 0, 2)?;
-    let begun = s.binary(PointFn::Le, starts, places)?;
-    let begun = s.cast(begun, DType::I64)?;
-    let bag = s.reduce(ReduceFn::Sum, begun, &[1], false)?;
-    let bag = s.with_number(PointFn::Sub, bag, 1.0)?;
-    let mut share = s.filled(wide, &[count], 1.0)?;
-    if let Some(weights) = s.tensor_opt("per_sample_weights")? {
-        share = s.cast(weights, wide)?;
-    }
-    let mut one = s.filled(wide, &[count], 1.0)?;
-    if let Some(padding) = padding {
-        let number = s.scalar(Number::Int(padding), DType::I64);
-        let (skipped, zero) = (s.binary(PointFn::Eq, indices, number)?, s.number(wide, 0.0));
-        (share, one) = (s.select(skipped, zero, share)?, s.select(skipped, zero, one)?);
-    }
-    let column = s.unsqueeze(share, &[1])?;
-    let rows = s.mul(rows, column)?;
-    let place = s.unsqueeze(bag, &[1])?;
-    let empty = s.filled(wide, &[bags, width], 0.0)?;
-    let function = crate::ops::ScatterFn::Add;
-    let mut y = s.one(Op::ScatterNd { function }, &[empty, place, rows])?;
-    if mode == 1 {
-        let none = s.filled(wide, &[bags], 0.0)?;
-        let counts = s.one(Op::ScatterNd { function }, &[none, place, one])?;
-        let counts = s.with_number(PointFn::Max, counts, 1.0)?;
-        let counts = s.unsqueeze(counts, &[1])?;
-        y = s.div(y, counts)?;
-    }
-    let y = s.cast(y, own)?;
-    // What else the op gives is for its gradient.
-    let empty = over(s, ReduceFn::Sum, bag, &[], false)?;
-    Ok(vec![y, empty, empty, empty])
 }

@@ -9,15 +9,16 @@ use crate::types::DType;
 pub const ROWS: &[Row] = &[
     row("neg.default negative.default", "self", |s| kept(s, PointFn::Neg)),
     row("abs.default absolute.default", "self", |s| kept(s, PointFn::Abs)),
-    row("sign.default", "self", |s| kept(s, PointFn::Sign)),
-    row("sgn.default", "self", |s| {
-        let y = kept(s, PointFn::Sign)?[0];
-        if !s.dtype(y).is_float() {
-            return Ok(vec![y]);
+    row("sign.default sgn.default", "self", |s| {
+        let x = s.tensor("self")?;
+        if !s.dtype(x).is_float() {
+            return kept(s, PointFn::Sign);
         }
-        // Unlike that of `sign`, the sign of what is no number is zero.
-        let (unknown, zero) = (s.unary(PointFn::IsNan, y)?, s.number(s.dtype(y), 0.0));
-        Ok(vec![s.select(unknown, zero, y)?])
+        // By comparisons, as PyTorch has it: zero of either sign, and what is no number, give zero.
+        let (above, below) = (s.with_number(PointFn::Gt, x, 0.0)?, s.with_number(PointFn::Lt, x, 0.0)?);
+        let [one, minus, zero] = [1, -1, 0].map(|value| s.scalar(Number::Int(value), s.dtype(x)));
+        let low = s.select(below, minus, zero)?;
+        Ok(vec![s.select(above, one, low)?])
     }),
     row("floor.default", "self", |s| rounded(s, PointFn::Floor)),
     row("ceil.default", "self", |s| rounded(s, PointFn::Ceil)),
@@ -61,9 +62,13 @@ pub const ROWS: &[Row] = &[
     row("erf.default special_erf.default", "self", |s| float(s, PointFn::Erf)),
     wide("erfc.default special_erfc.default", "self", |s| {
         let x = floating(s)?;
+        // The tail is a small complement, for which single precision has no digits left.
+        let own = s.dtype(x);
+        let x = s.cast(x, DType::F64)?;
         let erf = s.unary(PointFn::Erf, x)?;
-        let one = s.scalar(Number::Int(1), s.dtype(x));
-        Ok(vec![s.sub(one, erf)?])
+        let one = s.scalar(Number::Int(1), DType::F64);
+        let rest = s.sub(one, erf)?;
+        Ok(vec![s.cast(rest, own)?])
     }),
     wide("deg2rad.default", "self", |s| multiplied(s, std::f64::consts::PI / 180.0)),
     wide("rad2deg.default", "self", |s| multiplied(s, 180.0 / std::f64::consts::PI)),
@@ -105,8 +110,12 @@ pub const ROWS: &[Row] = &[
     wide("logit.default special_logit.default", "self eps=None", |s| {
         let mut x = floating(s)?;
         if let Some(eps) = s.numeral_opt("eps")? {
-            x = s.with_number(PointFn::Max, x, eps.as_f64())?;
-            x = s.with_number(PointFn::Min, x, 1.0 - eps.as_f64())?;
+            // Where the bounds cross, the lower one counts for what is below it.
+            let (eps, given) = (eps.as_f64(), x);
+            let (low, top) = (s.number(s.dtype(x), eps), s.number(s.dtype(x), 1.0 - eps));
+            let (below, above) = (s.binary(PointFn::Lt, given, low)?, s.binary(PointFn::Gt, given, top)?);
+            x = s.select(above, top, x)?;
+            x = s.select(below, low, x)?;
         }
         let one = s.scalar(Number::Int(1), s.dtype(x));
         let rest = s.sub(one, x)?;
@@ -246,8 +255,28 @@ fn clamp(s: &mut Site, bounds: &[&str]) -> Outputs {
     let mut x = s.operand("self", dtype)?;
     for bound in given {
         let function = if bound == "min" { PointFn::Max } else { PointFn::Min };
-        let limit = s.operand(bound, dtype)?;
+        let limit = match s.numeral(bound) {
+            // A bound that the dtype cannot hold bounds nothing, or everything.
+            Ok(number) if !dtype.is_float() && dtype != DType::Bool => {
+                let (least, most) = range(dtype);
+                let limit = number.as_f64().clamp(least as f64, most as f64);
+                let exact = matches!(number, Number::Int(value) if (least..=most).contains(&value));
+                s.scalar(if exact { number } else { Number::Int(limit as i64) }, dtype)
+            }
+            _ => s.operand(bound, dtype)?,
+        };
         x = s.binary(function, x, limit)?;
     }
     Ok(vec![x])
+}
+
+/// The least and the largest integer of a dtype.
+pub fn range(dtype: DType) -> (i64, i64) {
+    match dtype {
+        DType::U8 => (0, 255),
+        DType::I8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
+        DType::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        DType::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => (i64::MIN, i64::MAX),
+    }
 }
