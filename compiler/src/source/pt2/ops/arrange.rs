@@ -71,7 +71,7 @@ pub const ROWS: &[Row] = &[
         let Some(chosen) = combinations(length, size, repeated) else {
             return unsupported(format!("combinations of {size} of {length} elements, more than {MAX_CHOSEN}"));
         };
-        let count = if size == 0 { 0 } else { chosen.len() / size };
+        let count = chosen.len().checked_div(size).unwrap_or(0);
         let index = s.int_constant(&[count, size], &chosen)?;
         Ok(vec![s.one(Op::Gather { axis: 0 }, &[x, index])?])
     }),
