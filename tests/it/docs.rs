@@ -1,9 +1,10 @@
-//! `docs/ops.md` is what the rows say. Set `SITU_BLESS=1` to write it anew.
+//! `docs/ops.md` and `docs/aten.md` are what the rows say. Set `SITU_BLESS=1` to write it anew.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use situ::ops::{AttrValue, Mutation, Op, PointFn, Storage};
+use situ::source::pt2::supported_ops;
 use situ::source::sugar;
 use situ_runtime::point::Domain;
 
@@ -88,15 +89,45 @@ fn ops() -> String {
     text
 }
 
-#[test]
-fn ops_are_documented_by_their_rows() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ops.md");
-    let expected = ops();
+/// The ATen ops of `.pt2` files, by family.
+fn aten() -> String {
+    let mut text = String::from(
+        "# ATen ops\n\nGenerated from the rows of `compiler/src/source/pt2/ops` by `SITU_BLESS=1 cargo test docs`; \
+         `docs/pytorch.md` says how programs are read.\n\nA row serves its form with `_` too, which writes the result over \
+         the first argument, and for views the one with `_copy`. Arguments with `=` may be left out.\n",
+    );
+    let mut before = "";
+    for (family, names, arguments, views) in supported_ops() {
+        if family != before {
+            let _ = write!(text, "\n## {family}\n\n| ops | arguments | |\n|---|---|---|\n");
+            before = family;
+        }
+        let names: Vec<String> = names.split_whitespace().map(|name| format!("`{name}`")).collect();
+        let arguments = arguments.replace('|', " or ");
+        let arguments = if arguments.is_empty() { arguments } else { format!("`{arguments}`") };
+        let _ = writeln!(text, "| {} | {arguments} | {} |", names.join(" "), if views { "view" } else { "" });
+    }
+    text
+}
+
+/// Compares a page with what the code says, or writes it.
+fn page_is(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
     if std::env::var_os("SITU_BLESS").is_some() {
-        std::fs::write(&path, &expected).expect("docs/ops.md can be written");
+        std::fs::write(&path, expected).expect("the page can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "docs/ops.md is not what the rows say; write it anew with SITU_BLESS=1");
+    assert!(found == expected, "docs/{name} is not what the rows say; write it anew with SITU_BLESS=1");
+}
+
+#[test]
+fn ops_are_documented_by_their_rows() {
+    page_is("ops.md", &ops());
+}
+
+#[test]
+fn aten_ops_are_documented_by_their_rows() {
+    page_is("aten.md", &aten());
 }
 
 /// The example at the head of the language's page is a program.

@@ -20,4 +20,6 @@ mod site;
 mod storage;
 mod symbol;
 
+pub use ops::listed as supported_ops;
+
 pub use import::{ImportOptions, Imported, import, import_bytes};

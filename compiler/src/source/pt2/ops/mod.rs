@@ -125,30 +125,30 @@ fn first(names: &'static str) -> &'static str {
 }
 
 /// Rows by family.
-const FAMILIES: &[&[Row]] = &[
-    unary::ROWS,
-    activation::ROWS,
-    binary::ROWS,
-    view::ROWS,
-    copy::ROWS,
-    make::ROWS,
-    reduce::ROWS,
-    matrix::ROWS,
-    einsum::ROWS,
-    attention::ROWS,
-    norm::ROWS,
-    convolution::ROWS,
-    pool::ROWS,
-    index::ROWS,
-    scatter::ROWS,
-    random::ROWS,
-    recurrent::ROWS,
-    resize::ROWS,
-    grid::ROWS,
-    loss::ROWS,
-    special::ROWS,
-    statistics::ROWS,
-    arrange::ROWS,
+const FAMILIES: &[(&str, &[Row])] = &[
+    ("Functions of one tensor", unary::ROWS),
+    ("Activations", activation::ROWS),
+    ("Functions of two or three tensors", binary::ROWS),
+    ("Views", view::ROWS),
+    ("Copies and writes", copy::ROWS),
+    ("Tensors made of nothing", make::ROWS),
+    ("Reductions, searches, running sums", reduce::ROWS),
+    ("Matrix products", matrix::ROWS),
+    ("Einsum", einsum::ROWS),
+    ("Attention", attention::ROWS),
+    ("Normalisations and softmax", norm::ROWS),
+    ("Convolutions", convolution::ROWS),
+    ("Pooling", pool::ROWS),
+    ("Reading at indices", index::ROWS),
+    ("Writing at indices", scatter::ROWS),
+    ("Random numbers", random::ROWS),
+    ("Recurrent layers", recurrent::ROWS),
+    ("Interpolation", resize::ROWS),
+    ("Grids and patches", grid::ROWS),
+    ("Losses and distances", loss::ROWS),
+    ("Special functions", special::ROWS),
+    ("Statistics", statistics::ROWS),
+    ("Arrangements", arrange::ROWS),
 ];
 
 /// Ops that give other things than tensors, or take graphs.
@@ -156,7 +156,7 @@ type ItemImport = fn(&mut Site<'_, '_>) -> Result<Vec<Item>, Stop>;
 const ITEM_FAMILIES: &[&[(&str, ItemImport)]] = &[number::ROWS, control::ROWS];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> = LazyLock::new(|| {
-    let rows = FAMILIES.iter().flat_map(|family| family.iter());
+    let rows = FAMILIES.iter().flat_map(|family| family.1.iter());
     rows.flat_map(|row| row.names.split_whitespace().map(move |name| (name, row))).collect()
 });
 
@@ -164,6 +164,14 @@ static ITEMS_BY_NAME: LazyLock<HashMap<&'static str, ItemImport>> = LazyLock::ne
     let rows = ITEM_FAMILIES.iter().flat_map(|family| family.iter());
     rows.flat_map(|(names, import)| names.split_whitespace().map(move |name| (name, *import))).collect()
 });
+
+/// Every row, for the documentation: its family, its names, its arguments, whether its results are views.
+pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static str, bool)> {
+    let rows = FAMILIES.iter().flat_map(|(family, rows)| rows.iter().map(move |row| (*family, row)));
+    let tensors = rows.map(|(family, row)| (family, row.names, row.arguments, row.in_place == InPlace::Sees));
+    let items = ITEM_FAMILIES.iter().flat_map(|family| family.iter());
+    tensors.chain(items.map(|(names, _)| ("Numbers, checks and control flow", *names, "", false)))
+}
 
 /// How the name of an op is derived from that of its row.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn no_name_has_two_rows() {
-        let rows = FAMILIES.iter().flat_map(|family| family.iter()).flat_map(|row| row.names.split_whitespace());
+        let rows = FAMILIES.iter().flat_map(|family| family.1.iter()).flat_map(|row| row.names.split_whitespace());
         let items = ITEM_FAMILIES.iter().flat_map(|family| family.iter()).flat_map(|row| row.0.split_whitespace());
         let mut names: Vec<&str> = rows.chain(items).collect();
         let count = names.len();
