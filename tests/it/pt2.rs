@@ -165,3 +165,14 @@ fn inputs_that_share_bytes_mean_what_eager_means() {
         assert!((floats(&found["mut0"])[at] - (x + 1.0)).abs() < bound);
     }
 }
+
+/// Inputs that were traced with strides of their own are read through copies, in which sharing would not show: refused.
+#[test]
+fn inputs_behind_copies_must_not_share_bytes() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/pt2/input_with_gaps.pt2");
+    let model = case.to_string_lossy().into_owned();
+    let printed = said(&["print", &model]).1;
+    assert!(printed.contains("apart \"input x was traced with strides"), "{printed}");
+    let (code, _, error) = said(&["run", &model, "--input", "x=random:1", "--alias", "v=x"]);
+    assert!(code == 1 && error.contains("a copy of it stands for it"), "{code} {error}");
+}

@@ -142,6 +142,17 @@ class ExpandedInput(Case):
         return y, z, x * 1, w + 0
 
 
+class LayoutsOfTheTrace(Case):
+    """`batch_norm` and `roll` lie otherwise than the trace says: whether flattening copies is eager PyTorch's to say."""
+    given = (lambda: normal(2, 3, 4).transpose(0, 2), lambda: normal(2, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+    def hold(self):
+        self.register_buffer("mean", normal(3)); self.register_buffer("var", positive(3))
+    def forward(self, x, c):
+        y = F.batch_norm(x, self.mean, self.var); flat = y.reshape(-1); flat.add_(1)
+        r = c.roll(1, 1); rows = r.flatten(1); rows.mul_(2)
+        return y, flat, r, rows
+
+
 class MutatesInput(Case):
     """pytorch#139789: exported for two tensors, called with one and a view of it."""
     given = (lambda: normal(3, 4), lambda: normal(3, 4))

@@ -69,12 +69,26 @@ pub fn run(session: &mut Session, inputs: &[Array]) -> Result<Vec<Named>, Failur
         let outputs = session.run(&mut arguments).map_err(run_failure)?;
         for (index, port) in outputs.ports().iter().enumerate() {
             let ty = TensorType::new(port.access.dtype, port.access.layout.shape.clone());
-            let bytes = outputs.bytes(index).map_err(run_failure)?.to_vec();
+            let bytes = copied(outputs.bytes(index).map_err(run_failure)?)?;
             results.push(Named { key: format!("out{index}"), array: Array { ty, bytes } });
         }
     }
     results.extend(after(&ports, |input| held[input].bytes())?);
     Ok(results)
+}
+
+/// A copy of a result, or why there is no room for it.
+pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut copy = Vec::new();
+    match copy.try_reserve_exact(bytes.len()) {
+        Ok(()) => {
+            copy.extend_from_slice(bytes);
+            Ok(copy)
+        }
+        Err(_) => {
+            Err(Failure::budget(format!("a result has {} bytes; this machine has no room for a copy", bytes.len())))
+        }
+    }
 }
 
 /// The inputs after a run: those of the caller as `mut0, mut1, …`, then the state that comes with the program under its
@@ -91,7 +105,7 @@ pub fn after<'a>(ports: &[InputPort], bytes: impl Fn(usize) -> &'a [u8]) -> Resu
         // The bytes of a donated input are gone; nobody can look at them afterwards.
         if port.mode != InputMode::Donate {
             let ty = TensorType::new(port.dtype, port.shape.clone());
-            caller.push(Named { key, array: Array { ty, bytes: bytes(input).to_vec() } });
+            caller.push(Named { key, array: Array { ty, bytes: copied(bytes(input))? } });
         }
     }
     caller.append(&mut state);

@@ -80,9 +80,12 @@ pub fn given(
             // The caller's inputs are numbered, the program's state is not.
             let position = if is_state(port) { None } else { caller.next() };
             let numbered = || arrays.get(&format!("in{}", position?));
+            // State with a name such as `in0` leaves that array to the caller's input.
+            let named =
+                |port: &InputPort| arrays.get(&port.name).filter(|_| !(is_state(port) && is_position(&port.name)));
             let array = if let Some(value) = given.get(port.name.as_str()) {
                 value_of(port, value)?
-            } else if let Some(array) = arrays.get(&port.name).or_else(numbered) {
+            } else if let Some(array) = named(port).or_else(numbered) {
                 array.clone()
             } else if let Some(before) = before {
                 before
@@ -98,6 +101,11 @@ pub fn given(
             Ok(Some(array))
         })
         .collect()
+}
+
+/// Whether a name is that of a position: `in0`.
+fn is_position(name: &str) -> bool {
+    name.strip_prefix("in").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `zeros`, `random:SEED` (floats normal, integers 0 to 7, from the generator of seeded weights) or a file.

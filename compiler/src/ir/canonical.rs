@@ -57,6 +57,7 @@ impl<'a> Canonical<'a> {
     }
 
     fn graph(mut self) -> Graph {
+        self.to.apart.clone_from(&self.from.apart);
         for (position, input) in self.from.inputs.iter().enumerate() {
             let value = self.to.add_input_of(self.from, position);
             if let Some(initial) = &mut self.to.inputs[position].initial {

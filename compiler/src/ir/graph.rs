@@ -150,6 +150,9 @@ pub struct Graph {
     pub name: String,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
+    /// Why the program means nothing for inputs that share bytes, if it does not: its inputs are copied before they are used,
+    /// so that what is written to one would not show in another.
+    pub apart: Option<String>,
     /// In functional form, for each `inout` input its position and the value its bytes hold in the end.
     pub finals: Vec<(u32, ValueId)>,
     pub values: Vec<Value>,
@@ -165,6 +168,7 @@ impl Graph {
             name: name.into(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            apart: None,
             finals: Vec::new(),
             values: Vec::new(),
             insts: Vec::new(),

@@ -118,6 +118,9 @@ impl<'a> Printer<'a> {
         if let Large::Stored { file, .. } = self.large {
             self.line(1, &format!("weights {}", quote(file)));
         }
+        if let Some(why) = &graph.apart {
+            self.line(1, &format!("apart {}", quote(why)));
+        }
         for input in &graph.inputs {
             let mode = match input.mode {
                 InputMode::Read => "input",

@@ -514,6 +514,10 @@ pub fn linear(x: &[TensorType]) -> Inferred {
     Ok(vec![TensorType::new(x[0].dtype, shape)])
 }
 
+/// How far a window may move at once, and how far it may reach.
+const MAX_STRIDE: usize = 1 << 23;
+const MAX_REACH: usize = 1 << 27;
+
 /// Number of positions of a window on one axis.
 pub fn window_positions(extent: usize, window: &Window, axis: usize) -> Result<usize, String> {
     let message = || format!("a window {window:?} does not fit an axis of {extent}");
@@ -526,7 +530,8 @@ pub fn window_positions(extent: usize, window: &Window, axis: usize) -> Result<u
         .checked_add(window.pads_begin[axis])
         .and_then(|n| n.checked_add(window.pads_end[axis]))
         .ok_or_else(message)?;
-    if padded > crate::types::MAX_ELEMENTS {
+    // Kernels lay a line of windows out in scratch memory.
+    if padded > crate::types::MAX_ELEMENTS || stride > MAX_STRIDE || reach > MAX_REACH {
         return Err(message());
     }
     Ok((padded.checked_sub(reach).ok_or_else(message)?) / stride + 1)

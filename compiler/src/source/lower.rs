@@ -90,6 +90,11 @@ pub fn lower<'a>(
             }
             Item::State { name, input, attributes } => lowering.state(name, input, attributes),
             Item::Weights(_) => {}
+            Item::Apart(why) => {
+                if lowering.graph.apart.replace(why.text.clone()).is_some() {
+                    lowering.note(why.span, "a graph says once why inputs must not share bytes");
+                }
+            }
             Item::Constant { name, ty, filling, span } => lowering.constant(name, ty, filling, *span),
             Item::Inst(inst) => lowering.inst(Graph::BODY, inst),
             Item::Final { input, value } => lowering.final_value(input, value),
@@ -160,7 +165,7 @@ impl<'a> Lowering<'a> {
                     self.definitions.entry((name.numbered, &name.text)).or_insert(name.span);
                 }
                 Item::Inst(inst) => self.collect_inst(inst),
-                Item::State { .. } | Item::Weights(_) | Item::Final { .. } | Item::Return { .. } => {}
+                Item::State { .. } | Item::Weights(_) | Item::Apart(_) | Item::Final { .. } | Item::Return { .. } => {}
             }
         }
     }

@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! graph     = "graph" NAME "{" { item } "}"
-//! item      = input | state | weights | const | inst | final | return              each begins a line
+//! item      = input | state | weights | apart | const | inst | final | return              each begins a line
 //! input     = ( "input" | "donate" ) %NAME ":" type | "inout" %NAME ":" type [ "=" filling ]
 //! state     = "state" NAME "=" %NAME attributes
 //! weights   = "weights" TEXT
+//! apart     = "apart" TEXT
 //! const     = "const" %NAME ":" type "=" filling
 //! type      = DTYPE "[" [ extent { "," extent } ] "]"
 //! extent    = INTEGER | SYMBOL

@@ -212,6 +212,7 @@ impl Parser<'_> {
                 "const" => return self.constant(),
                 "state" => return self.state(),
                 "weights" => return self.weights(),
+                "apart" => return self.apart(),
                 "final" => return self.final_value(),
                 "return" => return self.outputs(),
                 _ => {}
@@ -244,6 +245,12 @@ impl Parser<'_> {
         self.next();
         let span = self.expect(TokenKind::Text, "the name of a file in quotes")?.span;
         Ok(Item::Weights(Name { text: unquote(self.written(span)), span, numbered: false }))
+    }
+
+    fn apart(&mut self) -> Parsed<Item> {
+        self.next();
+        let span = self.expect(TokenKind::Text, "in quotes, why inputs must not share bytes")?.span;
+        Ok(Item::Apart(Name { text: unquote(self.written(span)), span, numbered: false }))
     }
 
     /// `at "model.py:98"` on the same line.

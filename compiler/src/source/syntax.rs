@@ -169,6 +169,8 @@ pub enum Item {
     },
     /// `weights "model.safetensors"`.
     Weights(Name),
+    /// `apart "why inputs must not share bytes"`.
+    Apart(Name),
     Constant {
         name: Name,
         ty: TypeSyntax,

@@ -56,6 +56,9 @@ const MAX_PIECES: usize = 4096;
 
 /// The program without branches and loops, which can be lowered as written; else why there is none, in words.
 pub fn straightened(graph: &Graph) -> Result<Cow<'_, Graph>, String> {
+    if let Some(why) = &graph.apart {
+        return Err(why.clone());
+    }
     let graph = match graph.body_insts().any(|(_, inst)| !inst.regions.is_empty()) {
         true => Cow::Owned(straighten::straighten(graph)?),
         false => Cow::Borrowed(graph),

@@ -149,6 +149,9 @@ pub struct Importer<'a> {
     nodes: usize,
     found: IndexMap<(bool, String, String), Vec<String>>,
     pub unbound: BTreeSet<String>,
+    /// Results whose strides a row knows better than the trace: PyTorch traces with functions of its own, some of which
+    /// give other strides than the real ones.
+    pub settled: HashSet<ValueId>,
     /// The counter of random draws, when there is one, and how many there were.
     pub randomness: Option<(ValueId, u64)>,
 }
@@ -183,6 +186,7 @@ impl<'a> Importer<'a> {
             nodes: 0,
             found: IndexMap::new(),
             unbound: BTreeSet::new(),
+            settled: HashSet::new(),
             randomness: None,
         }
     }
@@ -212,6 +216,12 @@ impl<'a> Importer<'a> {
                 self.refuse("output".into(), "", stop);
             }
         }
+        let writes_input = self.written.iter().any(|source| matches!(source, Source::User(_)));
+        if let (Some(&(input, _)), true) = (shadows.first(), writes_input) {
+            let name = self.graph.value(input).name.clone();
+            self.graph.apart =
+                Some(format!("input {name} was traced with strides of its own, so a copy of it stands for it"));
+        }
         for (input, shadow) in shadows {
             let source = self.sources.get(&self.placements.root(shadow));
             if source.is_some_and(|source| self.written.contains(source)) {
@@ -236,7 +246,10 @@ impl<'a> Importer<'a> {
             Stop::Unsupported(message) => (false, message),
             Stop::Poisoned => return,
         };
-        let places = self.found.entry((supported, target.to_string(), message)).or_default();
+        // What a file calls things must not reach a terminal as it is.
+        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(300).collect::<String>();
+        let (place, message) = (plain(&place), plain(&message));
+        let places = self.found.entry((supported, plain(target), message)).or_default();
         places.push(place);
     }
 
@@ -346,7 +359,8 @@ impl<'a> Importer<'a> {
             return invalid(format!("the file says {declared} of {name}, the op gives {}", self.graph.ty(value)));
         }
         let root = self.placements.root(value);
-        let fresh = root.index() >= fresh_from && self.placements.joined(root).is_none();
+        let fresh =
+            root.index() >= fresh_from && self.placements.joined(root).is_none() && !self.settled.contains(&value);
         let value = if fresh && self.placements.has_one_layout(value) {
             let strides = self.extents(&meta.strides)?;
             self.with_strides(value, &strides, at)?

@@ -33,6 +33,7 @@ impl<'a> Importer<'a> {
             SymInt::Expr(expr) => match symbol::evaluate(&expr.expr_str, &self.options.bindings) {
                 Ok(value) => Ok(value),
                 Err(Unknown::Wrong(message)) => invalid(message),
+                Err(Unknown::Foreign(message)) => unsupported(message),
                 // A symbol that no input has stands for a number that is known only when running.
                 Err(Unknown::Symbol(symbol)) if symbol.starts_with('u') => {
                     unsupported(format!("the extent {symbol} depends on data"))

@@ -64,10 +64,8 @@ impl<'a> Importer<'a> {
         }
         let source = Source::User(at);
         let mode = if self.written.contains(&source) { InputMode::InOut } else { InputMode::Read };
-        if name.is_empty() || name == "out" || !self.names.insert(name.to_string()) {
-            return invalid(format!("the input name {name:?} cannot be used"));
-        }
-        let input = self.graph.add_input(name, mode, ty);
+        let own = self.unique(if name.is_empty() { "input" } else { name });
+        let input = self.graph.add_input(own, mode, ty);
         self.placements.grow(&self.graph);
         let shadow = self.with_strides(input, &strides, &named(name))?;
         self.sources.insert(self.placements.root(shadow), source);
@@ -146,15 +144,14 @@ impl<'a> Importer<'a> {
         };
         let source = Source::Storage(at);
         let value = if self.written.contains(&source) {
-            let name_of_input = name.clone();
             let value = self.graph.add_input(name, InputMode::InOut, ty.clone());
+            // The first view of a whole storage is the storage; a name that an input has cannot be that of a part.
+            let taken: Vec<String> = self.graph.inputs.iter().map(|input| input.name.clone()).collect();
+            let parts = storage.views.iter().skip(usize::from(storage::whole(storage).is_some()));
+            let parts = parts.filter(|view| view.dtype == first.dtype && !taken.contains(&view.name));
+            let views = parts.map(|view| StateView { name: view.name.clone(), layout: view.layout.clone() }).collect();
             let input = self.graph.inputs.last_mut().expect("an input was just added");
-            input.initial = Some(Constant { name: String::new(), ty, data });
-            let named = storage::whole(storage).is_some().then_some(name_of_input);
-            let views =
-                storage.views.iter().filter(|view| view.dtype == first.dtype && Some(&view.name) != named.as_ref());
-            input.views =
-                views.map(|view| StateView { name: view.name.clone(), layout: view.layout.clone() }).collect();
+            (input.initial, input.views) = (Some(Constant { name: String::new(), ty, data }), views);
             self.placements.grow(&self.graph);
             value
         } else {

@@ -360,6 +360,32 @@ impl<'s, 'a> Site<'s, 'a> {
         self.importer.placements.layout(value).clone()
     }
 
+    /// Whether a value of four or five axes lies in channels last.
+    pub fn is_channels_last(&self, x: ValueId) -> bool {
+        let layout = self.layout(x);
+        let order: Vec<usize> = [0].into_iter().chain(2..layout.rank()).chain([1]).collect();
+        matches!(layout.rank(), 4 | 5) && crate::ops::views::permute(&layout, &order).is_dense()
+    }
+
+    /// A fresh result in bytes that are row-major, or in channels last as `like` is, whatever the trace says.
+    pub fn settled(&mut self, y: ValueId, like: ValueId) -> Result<ValueId, Stop> {
+        let last = self.is_channels_last(like) && !self.layout(like).is_dense();
+        let rank = self.rank(y);
+        let y = if last {
+            let order: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+            let back: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+            let turned = self.permute(y, &order)?;
+            let dense = self.one(Op::Contiguous {}, &[turned])?;
+            self.permute(dense, &back)?
+        } else if self.layout(y).is_dense() {
+            y
+        } else {
+            self.one(Op::Contiguous {}, &[y])?
+        };
+        self.importer.settled.insert(y);
+        Ok(y)
+    }
+
     /// A fresh tensor with the same element everywhere, which may be written.
     pub fn fresh(&mut self, dtype: DType, shape: &[usize], number: Number) -> Result<ValueId, Stop> {
         let ty = TensorType::new(dtype, shape);

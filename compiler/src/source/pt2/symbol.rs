@@ -26,6 +26,8 @@ pub enum Unknown {
     /// A symbol is not bound.
     Symbol(String),
     Wrong(String),
+    /// Nothing is wrong, but it is not known here.
+    Foreign(String),
 }
 
 struct Reader<'a> {
@@ -42,7 +44,7 @@ fn overflow() -> Unknown {
 impl Reader<'_> {
     fn wrong(&self) -> Unknown {
         let shown: String = self.text.chars().take(80).collect();
-        Unknown::Wrong(format!("the expression {shown:?} is not understood at character {}", self.at))
+        Unknown::Foreign(format!("the expression {shown:?} is not understood at character {}", self.at))
     }
 
     fn space(&mut self) {
@@ -146,7 +148,7 @@ impl Reader<'_> {
             operands.push(self.sum()?);
             self.take(",");
         }
-        apply(word, &operands)?.ok_or_else(|| Unknown::Wrong(format!("the function {word} of extents is not known")))
+        apply(word, &operands)?.ok_or_else(|| Unknown::Foreign(format!("the function {word} of extents is not known")))
     }
 
     fn symbol(&self, name: &str) -> Result<i64, Unknown> {
@@ -236,9 +238,9 @@ mod tests {
         }
         assert_eq!(value("s1 + 1"), Err(Unknown::Symbol("s1".into())));
         for text in ["", "2 +", "f(s0)", "1/0", "7/2", "9223372036854775807 + 1", "s0 s0", "'", "Symbol(", "Max("] {
-            assert!(matches!(value(text), Err(Unknown::Wrong(_))), "{text}");
+            assert!(matches!(value(text), Err(Unknown::Wrong(_) | Unknown::Foreign(_))), "{text}");
         }
         assert!(matches!(value(&"(".repeat(10_000)), Err(Unknown::Wrong(_))));
-        assert!(matches!(value(&"-".repeat(10_000)), Err(Unknown::Wrong(_))));
+        assert!(matches!(value(&"-".repeat(10_000)), Err(Unknown::Foreign(_))));
     }
 }

@@ -9,9 +9,13 @@ use crate::ops::Op;
 use crate::types::{DType, TensorType};
 
 pub const ROWS: &[(&str, ItemImport)] = &[
-    // Modes of autograd and of mixed precision change nothing here: dtypes are written down.
+    // Modes of autograd change nothing here.
     ("higher_order.wrap_with_set_grad_enabled", |s| inlined(s, 1)),
     ("higher_order.wrap_with_autocast", |s| {
+        // device, dtype, enabled, ...: what autocast converts is not written in the program.
+        if !matches!(s.positional.get(2), Some(Value::Number(enabled)) if enabled.as_f64() == 0.0) {
+            return unsupported("a region of autocast, whose conversions the program does not hold");
+        }
         let place = s.positional.iter().position(|value| matches!(value, Value::Graph(_)));
         inlined(s, place.unwrap_or_default())
     }),

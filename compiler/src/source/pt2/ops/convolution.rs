@@ -68,8 +68,12 @@ fn pads(s: &Site, window: &Window, axes: usize) -> Result<(Vec<usize>, Vec<usize
 }
 
 fn window(s: &Site, weight: ValueId, axes: usize) -> Result<Window, Stop> {
+    let kernel = spatial(s, weight)?;
+    if kernel.len() != axes {
+        return invalid(format!("a weight {} for {axes} spatial axes", s.ty(weight)));
+    }
     Ok(Window {
-        kernel: spatial(s, weight)?,
+        kernel,
         strides: s.per_axis("stride", axes)?,
         dilations: s.per_axis("dilation", axes)?,
         pads_begin: vec![0; axes],

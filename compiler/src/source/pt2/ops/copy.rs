@@ -175,7 +175,7 @@ pub const ROWS: &[Row] = &[
         let (x, r) = (s.tensor("self")?, non_negative(&[s.int("upscale_factor")?], "upscale_factor")?[0]);
         let shape = s.shape(x);
         let [outer @ .., c, h, w] = shape.as_slice() else { return invalid("expected [.., c, h, w]") };
-        if r == 0 || c % (r * r) != 0 {
+        if r == 0 || r > *c || c % (r * r) != 0 {
             return invalid(format!("{c} channels for a factor of {r}"));
         }
         let n = outer.len();
@@ -189,7 +189,7 @@ pub const ROWS: &[Row] = &[
         let (x, r) = (s.tensor("self")?, non_negative(&[s.int("downscale_factor")?], "downscale_factor")?[0]);
         let shape = s.shape(x);
         let [outer @ .., c, h, w] = shape.as_slice() else { return invalid("expected [.., c, h, w]") };
-        if r == 0 || h % r != 0 || w % r != 0 {
+        if r == 0 || r > (*h).max(*w).max(1) || h % r != 0 || w % r != 0 {
             return invalid(format!("{h} by {w} for a factor of {r}"));
         }
         let n = outer.len();
@@ -357,7 +357,8 @@ fn rolled(s: &mut Site) -> Outputs {
         let axis = axis_of(dim, s.rank(x))?;
         y = rolled_along(s, y, axis, shift)?;
     }
-    if y == x { Ok(vec![s.one(Op::Contiguous {}, &[x])?]) } else { Ok(vec![y]) }
+    let y = if y == x { s.one(Op::Contiguous {}, &[x])? } else { y };
+    Ok(vec![s.settled(y, x)?])
 }
 
 fn rolled_along(s: &mut Site, x: ValueId, axis: usize, shift: i64) -> Result<ValueId, Stop> {

@@ -33,12 +33,15 @@ fn einsum(s: &mut Site) -> Outputs {
         let letters = (0..hidden).rev().map(|place| char::from_u32(0xE000 + place as u32).unwrap_or('?'));
         Ok(front.chars().chain(letters).chain(back.chars()).collect())
     };
+    // Every letter as often as the equation has it.
+    let mut named: Vec<char> = Vec::new();
     let mut operands: Vec<(Vec<char>, ValueId)> = Vec::new();
     for (term, &tensor) in terms.iter().zip(&tensors) {
         let labels = wide(term, s.rank(tensor))?;
         if labels.len() != s.rank(tensor) {
             return invalid(format!("{term:?} names {} axes of {}", labels.len(), s.rank(tensor)));
         }
+        named.extend(&labels);
         operands.push(diagonals(s, labels, tensor)?);
     }
     let all: Vec<char> = operands.iter().flat_map(|(labels, _)| labels.iter().copied()).collect();
@@ -58,7 +61,7 @@ fn einsum(s: &mut Site) -> Outputs {
             let mut once: Vec<char> = all
                 .iter()
                 .copied()
-                .filter(|c| *c < '\u{E000}' && all.iter().filter(|d| *d == c).count() == 1)
+                .filter(|c| *c < '\u{E000}' && named.iter().filter(|d| *d == c).count() == 1)
                 .collect();
             once.sort_unstable();
             hidden.iter().copied().chain(once).collect()
@@ -87,7 +90,8 @@ fn einsum(s: &mut Site) -> Outputs {
     let axes: Option<Vec<usize>> = output.iter().map(|c| labels.iter().position(|d| d == c)).collect();
     let Some(axes) = axes else { return invalid(format!("the result of {equation:?}")) };
     let value = s.permute(value, &axes)?;
-    if value == tensors[0] { Ok(vec![s.one(Op::Contiguous {}, &[value])?]) } else { Ok(vec![value]) }
+    // Of one operand that is not summed the result is a view, as PyTorch has it.
+    Ok(vec![value])
 }
 
 /// An axis named twice is the diagonal of both.

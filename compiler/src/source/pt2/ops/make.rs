@@ -97,7 +97,8 @@ pub const ROWS: &[Row] = &[
         let (rank, positions) = (s.rank(x), iota(s, DType::I64, classes, 0, 1)?);
         let column = s.unsqueeze(x, &[rank])?;
         let hits = s.binary(PointFn::Eq, column, positions)?;
-        Ok(vec![s.cast(hits, DType::I64)?])
+        let y = s.cast(hits, DType::I64)?;
+        Ok(vec![s.settled(y, positions)?])
     }),
     row("diag_embed.default", "self offset=0 dim1=-2 dim2=-1", |s| {
         let x = s.tensor("self")?;

@@ -226,7 +226,9 @@ fn batch_norm(s: &mut Site, training: bool, momentum: f64) -> Outputs {
         (per_channel(s, "running_mean", c, 0, dtype)?, per_channel(s, "running_var", c, 1, dtype)?)
     };
     let y = s.one(Op::BatchNorm { eps: Float::new(eps) }, &[x, scale, bias, mean, var])?;
-    Ok(vec![s.cast(y, own)?])
+    let y = s.cast(y, own)?;
+    let like = s.tensor("input")?;
+    Ok(vec![s.settled(y, like)?])
 }
 
 /// The same with the statistics that were used: the mean and one over the root of the variance.

@@ -105,6 +105,7 @@ fn stop(unknown: Unknown) -> Stop {
     match unknown {
         Unknown::Symbol(symbol) => Stop::Invalid(format!("the symbol {symbol} has no value")),
         Unknown::Wrong(message) => Stop::Invalid(message),
+        Unknown::Foreign(message) => Stop::Unsupported(message),
     }
 }
 

@@ -222,7 +222,7 @@ fn masked_put(
     function: ScatterFn,
 ) -> Outputs {
     let (rank, masked) = (s.rank(x), s.rank(mask));
-    if indices != 1 || s.shape(mask) != s.shape(x)[..masked] {
+    if indices != 1 || masked > rank || s.shape(mask) != s.shape(x)[..masked] {
         return unsupported("a mask beside other indices");
     }
     // Values for each true place would need their number: only what is the same for all of them is known.

@@ -46,6 +46,9 @@ pub const ROWS: &[Row] = &[
         let x = s.tensor("self")?;
         let axis = s.axis("dim", s.rank(x))?;
         let mut shape = s.shape(x);
+        if shape.is_empty() {
+            return invalid("a scalar has no axis to take apart");
+        }
         let inner = resolve(&s.ints("sizes")?, shape[axis])?;
         shape.splice(axis..=axis, inner);
         Ok(vec![s.one(Op::View { shape }, &[x])?])
