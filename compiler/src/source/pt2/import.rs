@@ -86,10 +86,16 @@ pub fn import_bytes(file: &FileBytes, name: &str, options: &ImportOptions) -> Re
     };
     let mistakes = crate::ir::verify::mistakes(&last.graph);
     if !mistakes.is_empty() {
+        let undecided = placements(&last.graph).undecided;
         let diagnostics = mistakes.into_iter().map(|mistake| {
             let inst = mistake.inst.and_then(|inst| last.graph.insts.get(inst.index()));
             let place = inst.map_or_else(String::new, |inst| inst.location.to_string());
-            let mut diagnostic = Diagnostic::invalid(place, mistake.message);
+            // What the way of a program decides may be right, but is not known when compiling.
+            let open = mistake.inst.is_some_and(|inst| undecided.contains(&inst));
+            let mut diagnostic = match open {
+                true => Diagnostic::unsupported(place, mistake.message),
+                false => Diagnostic::invalid(place, mistake.message),
+            };
             diagnostic.notes = mistake.notes;
             diagnostic
         });
