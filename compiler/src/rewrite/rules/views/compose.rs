@@ -49,7 +49,7 @@ pub(super) fn rules() -> Vec<Rule> {
         structural(
             "concat-concat",
             "concat(.., concat(x..), ..) => concat(.., x.., ..)",
-            "one axis",
+            "one axis; the inner one stands there once",
             Exact,
             &[Kind::CONCAT],
             concat_concat,
@@ -146,7 +146,10 @@ fn concat_concat(egraph: &Egraph, _: Id, node: &Node) -> Plans {
     let Some(op) = op_of(egraph, node) else { return Plans::new() };
     let mut parts = Vec::new();
     for &part in &node.children {
-        match nodes(egraph, part, Kind::CONCAT).find(|inner| inner.attr == node.attr) {
+        // A part that stands there twice is made once and copied; its own parts would be copied each time, and a chain of
+        // doublings would grow without bound.
+        let stands = node.children.iter().filter(|&&other| egraph.find(other) == egraph.find(part)).count();
+        match nodes(egraph, part, Kind::CONCAT).find(|inner| inner.attr == node.attr && stands == 1) {
             Some(inner) => parts.extend(inner.children.iter().map(|&part| Plan::Class(part))),
             None => parts.push(Plan::Class(part)),
         }
