@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use situ_runtime::map::FileBytes;
 
 use super::archive::Archive;
+use super::fold::fold;
 use super::location::location;
 use super::names::hint_of;
 use super::ops;
@@ -101,7 +102,9 @@ pub fn import_bytes(file: &FileBytes, name: &str, options: &ImportOptions) -> Re
         });
         return Err(diagnostics.collect());
     }
-    Ok(Imported { graph: in_program_order(&last.graph), warnings })
+    let mut graph = last.graph;
+    fold(&mut graph);
+    Ok(Imported { graph: in_program_order(&graph), warnings })
 }
 
 /// Whose bytes a value that nothing computes has.

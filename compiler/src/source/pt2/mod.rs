@@ -8,6 +8,7 @@
 //! its writes reach, and the second has those as state.
 
 mod archive;
+mod fold;
 mod import;
 mod location;
 mod names;
