@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::eval::{self, Tensor};
 use crate::ir::layout::placements;
-use crate::ir::{Constant, ConstantData, Def, Graph, InstId, ValueId};
+use crate::ir::{Constant, ConstantData, Def, Graph, InstId, ValueId, in_program_order};
 use crate::ops::{Accuracy, Class, Op};
 use crate::types::TensorType;
 
@@ -17,9 +17,9 @@ const MAX_ELEMENTS: usize = 1 << 18;
 /// Elements that folding may touch in one program.
 const BUDGET: usize = 1 << 26;
 
-/// Replaces results that depend on constants alone by constants.
-pub fn fold(graph: &mut Graph) {
-    let placed = placements(graph);
+/// The graph, in the order of its text, with constants in the place of results that depend on constants alone.
+pub fn fold(mut graph: Graph) -> Graph {
+    let placed = placements(&graph);
     let mutating = graph.all_insts().into_iter().filter(|&id| graph.inst(id).mutates);
     let written: BTreeSet<ValueId> = mutating.flat_map(|id| placed.owners(graph.inst(id).operands[0])).collect();
     let mut budget = BUDGET;
@@ -68,6 +68,7 @@ pub fn fold(graph: &mut Graph) {
             debug_assert!(matches!(def, Def::Constant(_)));
         }
     }
+    in_program_order(&graph)
 }
 
 /// Whether every kernel gives the bits of the scalar meaning.
@@ -75,5 +76,39 @@ fn is_exact(op: &Op) -> bool {
     match op {
         Op::Point(function) => function.row().ulps == 0,
         op => op.row().accuracy == Accuracy::Exact && matches!(op.row().class, Class::View | Class::Movement),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Bindings, parse};
+
+    /// Constants meet constants; what is written, and what reads it, is left to run.
+    #[test]
+    fn only_what_nobody_writes_is_folded() {
+        let text = "graph folded {
+            const %w: i64[4] = [3, 1, 4, 1]
+            %a = add i64(2), 3
+            %b = expand %a {shape=[4]}
+            %kept = contiguous %b
+            %written = contiguous %b
+            add_ %written, 1
+            %sum = add %kept, %written
+            %named = add %w, 1
+            %root = sqrt f32(2.0)
+            %rough = exp f32(2.0)
+            return %sum, %named, %root, %rough, %kept
+        }";
+        let (graph, mistakes) = parse(text, &Bindings::new());
+        let graph = fold(graph.unwrap_or_else(|| panic!("{mistakes:?}")));
+        let left: Vec<String> = graph.body_insts().map(|(_, inst)| graph.display(inst.results[0])).collect();
+        let names: Vec<&str> =
+            left.iter().map(String::as_str).filter(|name| name[1..].parse::<u32>().is_err()).collect();
+        assert_eq!(names, ["%written", "%sum", "%named", "%rough"]);
+        let kept = graph.constant_of(graph.outputs[4].value).expect("a constant");
+        let expected: Vec<u8> = [5i64; 4].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(kept.bytes().as_ref(), expected);
+        assert_eq!(crate::ir::verify(&graph), Vec::new());
     }
 }

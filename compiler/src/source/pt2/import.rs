@@ -23,7 +23,7 @@ use super::site::{Number, Site, Stop, Value, Words, invalid, non_negative, unsup
 use super::storage::Storages;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::ir::layout::{Placements, placements};
-use crate::ir::{BlockId, Constant, ConstantData, Graph, Location, ValueId, in_program_order};
+use crate::ir::{BlockId, Constant, ConstantData, Graph, Location, ValueId};
 use crate::ops::{Mutation, Op};
 use crate::source::Bindings;
 use crate::types::{Layout, TensorType, dense_strides};
@@ -102,9 +102,7 @@ pub fn import_bytes(file: &FileBytes, name: &str, options: &ImportOptions) -> Re
         });
         return Err(diagnostics.collect());
     }
-    let mut graph = last.graph;
-    fold(&mut graph);
-    Ok(Imported { graph: in_program_order(&graph), warnings })
+    Ok(Imported { graph: fold(last.graph), warnings })
 }
 
 /// Whose bytes a value that nothing computes has.
