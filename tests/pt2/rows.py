@@ -10,7 +10,7 @@ from typing import Callable
 
 import torch
 
-from scope import No, Scope, boolean, floats, ints, nonempty, numbers, rank, ranks
+from scope import No, Scope, boolean, floats, ints, nonempty, numbers, rank, ranks, spread
 
 VIEW, NEW, WRITE, ASSIGN = "view", "new", "write", "assign"  # ASSIGN: a write that is no expression.
 
@@ -263,7 +263,7 @@ NEWS = news(
     ("prod", 1, "ints", (rank(1),), lambda s, x, t: f"{x}.prod({s.dim(t)})"),
     ("any", 2, True, (rank(1),), lambda s, x, t: f"({x} > 0).{s.rng.choice(['any', 'all', 'sum'])}({s.dim(t)})"),
     ("cumsum", 2, "ints", (rank(1),), lambda s, x, t: f"{x}.{s.rng.choice(['cumsum', 'cumsum', 'cumprod'])}({s.dim(t)})"),
-    ("var", 2, False, (floats, rank(1), nonempty), lambda s, x, t: f"{x}.{s.rng.choice(['var', 'std'])}({s.dim(t)}, unbiased={s.chance(0.5)})"),
+    ("var", 2, False, (floats, rank(1), nonempty, spread), lambda s, x, t: f"{x}.{s.rng.choice(['var', 'std'])}({s.dim(t)}, unbiased={s.chance(0.5)})"),
     ("norm", 1, False, (floats, rank(1), nonempty), lambda s, x, t: f"{x}.norm({s.rng.choice(['', 'dim=0', '1, dim=-1'])})"),
     ("logsumexp", 1, False, (floats, rank(1), nonempty), lambda s, x, t: f"{x}.logsumexp({s.dim(t)})"),
     ("matmul", 4, False, (rank(1), floats), lambda s, x, t: matrices(s, x, t, "{x} @ {y}")),
@@ -276,11 +276,11 @@ NEWS = news(
     ("dot", 1, False, (ranks(1, 1), floats), lambda s, x, t: f"torch.dot({x}, {s.like(t.shape, t.dtype)})"),
     ("outer", 1, True, (ranks(1, 1), floats), lambda s, x, t: f"torch.outer({x}, {s.like((3,), t.dtype)})"),
     ("softmax", 2, False, (floats, rank(1)), lambda s, x, t: f"F.{s.rng.choice(['softmax', 'log_softmax'])}({x}, {s.dim(t)})"),
-    ("layer_norm", 2, False, (floats, rank(1), nonempty), lambda s, x, t: f"F.layer_norm({x}, {tuple(t.shape[-1:])}, {s.like(t.shape[-1:], t.dtype)})"),
-    ("group_norm", 1, False, (channels, rank(3)), lambda s, x, t: f"F.group_norm({x}, 1)"),
+    ("layer_norm", 2, False, (floats, rank(1), nonempty, spread), lambda s, x, t: f"F.layer_norm({x}, {tuple(t.shape[-1:])}, {s.like(t.shape[-1:], t.dtype)})"),
+    ("group_norm", 1, False, (channels, rank(3), spread), lambda s, x, t: f"F.group_norm({x}, 1)"),
     ("batch_norm eval", 2, False, (channels,), lambda s, x, t: batch_norm(s, x, t, False)),
-    ("batch_norm train", 4, False, (channels,), lambda s, x, t: batch_norm(s, x, t, True)),
-    ("BatchNorm module", 2, False, (channels,), lambda s, x, t: module(s, x, f"nn.BatchNorm{max(1, t.dim() - 2)}d({t.shape[1]})")),
+    ("batch_norm train", 4, False, (channels, spread), lambda s, x, t: batch_norm(s, x, t, True)),
+    ("BatchNorm module", 2, False, (channels, spread), lambda s, x, t: module(s, x, f"nn.BatchNorm{max(1, t.dim() - 2)}d({t.shape[1]})")),
     ("Linear module", 1, False, (rank(1), f32, nonempty), lambda s, x, t: module(s, x, f"nn.Linear({t.shape[-1]}, 3)")),
     ("conv1d", 1, False, (ranks(3, 3), f32, nonempty), lambda s, x, t: f"F.conv1d({x}, {s.like((2, t.shape[1], 2), t.dtype)}, padding=1)"),
     ("conv2d", 1, False, (ranks(4, 4), f32, nonempty), lambda s, x, t: f"F.conv2d({x}, {s.like((2, t.shape[1], 2, 2), t.dtype)}, padding=1)"),
