@@ -12,24 +12,8 @@ use situ_runtime::wire::Compiled;
 
 use crate::bodies::listed::PROGRAMS;
 use crate::examples;
+use crate::support::random::Random;
 use crate::text::graph_of;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
 
 /// Small wrong programs, each with a word its first diagnostic must hold.
 const WRONG: &[(&str, &str)] = &[

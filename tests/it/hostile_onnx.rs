@@ -13,6 +13,7 @@ use crate::support::onnx::{
     Message, attribute_float, attribute_graph, attribute_int, attribute_ints, attribute_tensor, attribute_text, graph,
     model, node, scalar_i64, tensor, tensor_f32, tensor_i64, value,
 };
+use crate::support::random::Random;
 
 fn read(bytes: &[u8]) -> Result<Graph, Vec<Diagnostic>> {
     import_bytes(&FileBytes::from_vec(bytes.to_vec()), &ImportOptions::default())
@@ -97,23 +98,6 @@ pub fn sample() -> Vec<u8> {
 fn the_sample_is_right() {
     let graph = read(&sample()).expect("the sample imports");
     assert_eq!(graph.outputs.len(), 2);
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
 }
 
 /// No single import may take this long, however slow the machine.

@@ -10,6 +10,7 @@ use situ::source::pt2::{ImportOptions, Imported, import_bytes};
 use situ_runtime::map::FileBytes;
 
 use crate::support::pt2::{Entry, entries, entry, meta, node, sample, strided, tensor, weights, zip};
+use crate::support::random::Random;
 
 fn read(bytes: Vec<u8>) -> Result<Imported, Vec<Diagnostic>> {
     import_bytes(&FileBytes::from_vec(bytes), "net", &ImportOptions { bindings: Bindings::new(), mmap: false })
@@ -282,23 +283,6 @@ fn symbols_are_bound_or_asked_for() {
         let began = Instant::now();
         assert!(bound(&bomb, 5).is_err());
         assert!(began.elapsed() < Duration::from_secs(5));
-    }
-}
-
-/// The generator of SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
     }
 }
 

@@ -5,5 +5,6 @@ pub mod onnx;
 pub mod interpreter;
 pub mod programs;
 pub mod pt2;
+pub mod random;
 pub mod run;
 pub mod xml;

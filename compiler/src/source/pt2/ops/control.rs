@@ -72,36 +72,45 @@ fn tensors(items: &[Item]) -> Result<Vec<ValueId>, Stop> {
         .collect()
 }
 
-/// A region whose parameters stand for the tensors among `operands`; numbers are the same inside.
-fn region<'a>(
-    s: &mut Site<'_, 'a>,
-    graph: &'a schema::Graph,
-    operands: &[Item],
-    params: &[TensorType],
-    aliases: bool,
-) -> Result<(BlockId, Vec<Item>), Stop> {
+/// The tensors among operands, which a region takes as such; numbers are the same inside.
+fn passed(items: &[Item]) -> Vec<ValueId> {
+    let tensor = |item: &Item| if let Item::Tensor(value) = item { Some(*value) } else { None };
+    items.iter().filter_map(tensor).collect()
+}
+
+/// A parameter of a region; one that stands for a single operand lies where that does.
+fn param(s: &mut Site, block: BlockId, ty: TensorType, stands_for: Option<ValueId>) -> ValueId {
     let importer = &mut s.importer;
-    let block = importer.graph.add_block();
-    let mut types = params.iter();
-    let mut inside = Vec::with_capacity(operands.len());
-    for &operand in operands {
-        inside.push(match operand {
-            Item::Tensor(value) => {
-                let ty = types.next().cloned().unwrap_or_else(|| importer.graph.ty(value).clone());
-                let param = importer.graph.add_param(block, ty, "");
-                importer.placements.grow(&importer.graph);
-                if aliases {
-                    importer.placements.alias(param, value);
-                }
-                Item::Tensor(param)
-            }
-            other => other,
-        });
+    let param = importer.graph.add_param(block, ty, "");
+    importer.placements.grow(&importer.graph);
+    if let Some(operand) = stands_for {
+        importer.placements.alias(param, operand);
     }
-    let outer = std::mem::replace(&mut importer.block, block);
-    let yields = importer.inline(graph, &inside);
-    importer.block = outer;
-    Ok((block, yields?))
+    param
+}
+
+/// Operands as a region sees them: parameters in the place of tensors.
+fn seen(s: &mut Site, block: BlockId, operands: &[Item]) -> Vec<Item> {
+    let inside = operands.iter().map(|&operand| match operand {
+        Item::Tensor(value) => {
+            let ty = s.ty(value);
+            Item::Tensor(param(s, block, ty, Some(value)))
+        }
+        other => other,
+    });
+    inside.collect()
+}
+
+/// Runs `body` with its instructions in a block.
+fn within<'s, 'a, T>(
+    s: &mut Site<'s, 'a>,
+    block: BlockId,
+    body: impl FnOnce(&mut Site<'s, 'a>) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let outer = std::mem::replace(&mut s.importer.block, block);
+    let result = body(s);
+    s.importer.block = outer;
+    result
 }
 
 /// Closes a region with what it yields.
@@ -145,7 +154,9 @@ fn branch(s: &mut Site) -> Result<Vec<Item>, Stop> {
     let mut regions = Vec::with_capacity(2);
     let mut yielded: Vec<Vec<ValueId>> = Vec::with_capacity(2);
     for graph in graphs {
-        let (block, yields) = region(s, graph, &operands, &[], true)?;
+        let block = s.importer.graph.add_block();
+        let inside = seen(s, block, &operands);
+        let yields = within(s, block, |s| s.importer.inline(graph, &inside))?;
         let yields = tensors(&yields)?;
         close(s, block, yields.clone());
         regions.push(block);
@@ -157,14 +168,7 @@ fn branch(s: &mut Site) -> Result<Vec<Item>, Stop> {
         return invalid("both sides of a branch give the same types");
     }
     let (results, shapes) = then.into_iter().map(|ty| (ty.dtype, ty.shape)).unzip();
-    let passed: Vec<ValueId> = operands
-        .iter()
-        .filter_map(|item| match item {
-            Item::Tensor(value) => Some(*value),
-            _ => None,
-        })
-        .collect();
-    control(s, Op::If { results, shapes }, &[&[predicate], passed.as_slice()].concat(), regions)
+    control(s, Op::If { results, shapes }, &[&[predicate], passed(&operands).as_slice()].concat(), regions)
 }
 
 /// `while_loop(condition, body, carried, additional)`: the condition is asked before the first trip, and in each trip of
@@ -175,41 +179,14 @@ fn repeat(s: &mut Site) -> Result<Vec<Item>, Stop> {
     let inits = tensors(&carried)?;
     let first = condition_of(s, condition, &[carried.clone(), additional.clone()].concat())?;
     let trips = s.literal(crate::ir::Constant::scalar(DType::I64, i64::MAX as u64));
-    let args: Vec<ValueId> = additional
-        .iter()
-        .filter_map(|item| match item {
-            Item::Tensor(value) => Some(*value),
-            _ => None,
-        })
-        .collect();
-    let importer = &mut s.importer;
-    let block = importer.graph.add_block();
-    importer.graph.add_param(block, TensorType::scalar(DType::I64), "");
-    let mut inside = Vec::new();
-    for &init in &inits {
-        let ty = importer.graph.ty(init).clone();
-        inside.push(Item::Tensor(importer.graph.add_param(block, ty, "")));
-    }
-    let mut seen = Vec::new();
-    for &item in &additional {
-        seen.push(match item {
-            Item::Tensor(value) => {
-                let ty = importer.graph.ty(value).clone();
-                let param = importer.graph.add_param(block, ty, "");
-                importer.placements.grow(&importer.graph);
-                importer.placements.alias(param, value);
-                Item::Tensor(param)
-            }
-            other => other,
-        });
-    }
-    importer.placements.grow(&importer.graph);
-    let outer = std::mem::replace(&mut importer.block, block);
-    let trip = trip(s, condition, body, &inside, &seen);
-    s.importer.block = outer;
-    let (again, carries) = trip?;
+    let block = s.importer.graph.add_block();
+    param(s, block, TensorType::scalar(DType::I64), None);
+    let types: Vec<TensorType> = inits.iter().map(|&init| s.ty(init)).collect();
+    let inside: Vec<Item> = types.into_iter().map(|ty| Item::Tensor(param(s, block, ty, None))).collect();
+    let around = seen(s, block, &additional);
+    let (again, carries) = within(s, block, |s| trip(s, condition, body, &inside, &around))?;
     close(s, block, [&[again], carries.as_slice()].concat());
-    let operands = [&[trips, first], inits.as_slice(), &args].concat();
+    let operands = [&[trips, first], inits.as_slice(), &passed(&additional)].concat();
     control(s, Op::Loop { carried: inits.len() }, &operands, vec![block])
 }
 
@@ -245,48 +222,44 @@ fn scan(s: &mut Site) -> Result<Vec<Item>, Stop> {
     let Some(trips) = xs.first().and_then(|&x| s.shape(x).first().copied()) else {
         return unsupported("a scan over nothing");
     };
-    let args: Vec<ValueId> = additional
-        .iter()
-        .filter_map(|item| match item {
-            Item::Tensor(value) => Some(*value),
-            _ => None,
-        })
-        .collect();
-    let importer = &mut s.importer;
-    let block = importer.graph.add_block();
-    importer.graph.add_param(block, TensorType::scalar(DType::I64), "");
-    let mut inside = Vec::new();
-    for &init in &inits {
-        let ty = importer.graph.ty(init).clone();
-        inside.push(Item::Tensor(importer.graph.add_param(block, ty, "")));
-    }
-    for &x in &xs {
-        let mut ty = importer.graph.ty(x).clone();
+    repeated(s, trips, &inits, &xs, &additional, |s, carried, elements, around| {
+        let inside: Vec<Item> = carried.iter().chain(elements).map(|&value| Item::Tensor(value)).collect();
+        let yields = s.importer.inline(body, &[inside.as_slice(), around].concat())?;
+        tensors(&yields)
+    })
+}
+
+/// A scan over sequences: from the carried values, one element of each sequence and what every trip sees to the next
+/// carried values and one element of each result. Results are the last carried values, then the stacked ones.
+fn repeated<'s, 'a>(
+    s: &mut Site<'s, 'a>,
+    trips: usize,
+    inits: &[ValueId],
+    sequences: &[ValueId],
+    additional: &[Item],
+    body: impl FnOnce(&mut Site<'s, 'a>, &[ValueId], &[ValueId], &[Item]) -> Result<Vec<ValueId>, Stop>,
+) -> Result<Vec<Item>, Stop> {
+    let mut elements = Vec::with_capacity(sequences.len());
+    for &sequence in sequences {
+        let mut ty = s.ty(sequence);
+        if ty.shape.first() != Some(&trips) {
+            return invalid(format!("a scan of {trips} trips over {ty}"));
+        }
         ty.shape.remove(0);
-        inside.push(Item::Tensor(importer.graph.add_param(block, ty, "")));
+        elements.push(ty);
     }
-    for &item in &additional {
-        inside.push(match item {
-            Item::Tensor(value) => {
-                let ty = importer.graph.ty(value).clone();
-                let param = importer.graph.add_param(block, ty, "");
-                importer.placements.grow(&importer.graph);
-                importer.placements.alias(param, value);
-                Item::Tensor(param)
-            }
-            other => other,
-        });
-    }
-    importer.placements.grow(&importer.graph);
-    let outer = std::mem::replace(&mut importer.block, block);
-    let yields = importer.inline(body, &inside);
-    importer.block = outer;
-    let yields = tensors(&yields?)?;
+    let block = s.importer.graph.add_block();
+    param(s, block, TensorType::scalar(DType::I64), None);
+    let types: Vec<TensorType> = inits.iter().map(|&init| s.ty(init)).collect();
+    let carried: Vec<ValueId> = types.into_iter().map(|ty| param(s, block, ty, None)).collect();
+    let elements: Vec<ValueId> = elements.into_iter().map(|ty| param(s, block, ty, None)).collect();
+    let around = seen(s, block, additional);
+    let yields = within(s, block, |s| body(s, &carried, &elements, &around))?;
     let stacked: Vec<TensorType> = yields.iter().skip(inits.len()).map(|&value| s.ty(value)).collect();
     let (results, shapes) = stacked.into_iter().map(|ty| (ty.dtype, ty.shape)).unzip();
     close(s, block, yields);
-    let op = Op::Scan { trips, carried: inits.len(), sequences: xs.len(), results, shapes };
-    control(s, op, &[inits, xs, args].concat(), vec![block])
+    let op = Op::Scan { trips, carried: inits.len(), sequences: sequences.len(), results, shapes };
+    control(s, op, &[inits, sequences, &passed(additional)].concat(), vec![block])
 }
 
 /// A scan whose body is written by a row: from the carried values, one element of the sequence and what every trip sees to
@@ -299,34 +272,9 @@ pub fn over_sequence(
     seen: &[ValueId],
     body: impl FnOnce(&mut Site, &[ValueId], ValueId, &[ValueId]) -> Result<Vec<ValueId>, Stop>,
 ) -> Result<Vec<ValueId>, Stop> {
-    let mut element = s.ty(sequence);
-    element.shape.remove(0);
-    let importer = &mut s.importer;
-    let block = importer.graph.add_block();
-    importer.graph.add_param(block, TensorType::scalar(DType::I64), "");
-    let param = |importer: &mut super::super::import::Importer, ty: TensorType| importer.graph.add_param(block, ty, "");
-    let mut carried = Vec::with_capacity(initial.len());
-    for &value in initial {
-        let ty = importer.graph.ty(value).clone();
-        carried.push(param(importer, ty));
-    }
-    let x = param(importer, element);
-    let mut inside = Vec::with_capacity(seen.len());
-    for &value in seen {
-        let ty = importer.graph.ty(value).clone();
-        inside.push(param(importer, ty));
-        importer.placements.grow(&importer.graph);
-        importer.placements.alias(inside[inside.len() - 1], value);
-    }
-    importer.placements.grow(&importer.graph);
-    let outer = std::mem::replace(&mut importer.block, block);
-    let yields = body(s, &carried, x, &inside);
-    s.importer.block = outer;
-    let yields = yields?;
-    let stacked: Vec<TensorType> = yields.iter().skip(initial.len()).map(|&value| s.ty(value)).collect();
-    let (results, shapes) = stacked.into_iter().map(|ty| (ty.dtype, ty.shape)).unzip();
-    close(s, block, yields);
-    let op = Op::Scan { trips, carried: initial.len(), sequences: 1, results, shapes };
-    let items = control(s, op, &[initial, &[sequence], seen].concat(), vec![block])?;
+    let around: Vec<Item> = seen.iter().map(|&value| Item::Tensor(value)).collect();
+    let items = repeated(s, trips, initial, &[sequence], &around, |s, carried, elements, around| {
+        body(s, carried, elements[0], &passed(around))
+    })?;
     tensors(&items)
 }
